@@ -1,0 +1,205 @@
+// Assign: every weight to its nearest code, and what that costs per code.
+
+/**
+ * `codes[i] = number of thresholds < weights[i]`, one byte a code.
+ *
+ * Reads `4 * count` bytes at `src` and `levels - 1` thresholds (f32, ascending, see codebook.ts), padded with +infinity
+ * to 256 entries; writes `count` bytes. `table` is 0, or 65 536 bytes that `assignTable` made for these thresholds.
+ */
+export function assign(codes: usize, src: usize, count: usize, thresholdsAt: usize, levels: i32, table: usize): void {
+  if (levels <= 32) linear(codes, src, count, thresholdsAt, levels);
+  else if (table) tabled(codes, src, count, thresholdsAt, table);
+  else halving(codes, src, count, thresholdsAt, 128);
+}
+
+/**
+ * Many codebooks, runs as in `lookupRuns`: `thresholdsAt` holds groups x `stride` float32, stride the power of two at or
+ * above `levels`, each padded with +infinity.
+ */
+export function assignRuns(
+  codes: usize,
+  src: usize,
+  count: usize,
+  thresholdsAt: usize,
+  levels: i32,
+  stride: usize,
+  inner: usize,
+  groups: usize,
+  first: usize,
+): void {
+  let group = first / inner;
+  let left = inner - (first - group * inner);
+  for (let i: usize = 0; i < count; ) {
+    const run = min(left, count - i);
+    const own = thresholdsAt + ((group * stride) << 2);
+    if (run >= 16 && levels <= 32) linear(codes + i, src + (i << 2), run, own, levels);
+    else halving(codes + i, src + (i << 2), run, own, stride >> 1);
+    i += run;
+    left = inner;
+    if (++group == groups) group = 0;
+  }
+}
+
+// Every threshold against 16 weights at a time: compare gives -1, subtracting it counts.
+function linear(codes: usize, src: usize, count: usize, thresholdsAt: usize, levels: i32): void {
+  let i: usize = 0;
+  const end = thresholdsAt + (<usize>(levels - 1) << 2);
+  if (ASC_FEATURE_SIMD) {
+    for (; i + 16 <= count; i += 16) {
+      const p = src + (i << 2);
+      const x0 = v128.load(p);
+      const x1 = v128.load(p, 16);
+      const x2 = v128.load(p, 32);
+      const x3 = v128.load(p, 48);
+      let c0 = i32x4.splat(0);
+      let c1 = i32x4.splat(0);
+      let c2 = i32x4.splat(0);
+      let c3 = i32x4.splat(0);
+      for (let t = thresholdsAt; t < end; t += 4) {
+        const limit = v128.load32_splat(t);
+        c0 = i32x4.sub(c0, f32x4.lt(limit, x0));
+        c1 = i32x4.sub(c1, f32x4.lt(limit, x1));
+        c2 = i32x4.sub(c2, f32x4.lt(limit, x2));
+        c3 = i32x4.sub(c3, f32x4.lt(limit, x3));
+      }
+      v128.store(codes + i, i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(c0, c1), i16x8.narrow_i32x4_s(c2, c3)));
+    }
+  }
+  for (; i < count; i++) {
+    const x = load<f32>(src + (i << 2));
+    let c = 0;
+    for (let t = thresholdsAt; t < end; t += 4) c += <i32>(load<f32>(t) < x);
+    store<u8>(codes + i, c);
+  }
+}
+
+// Halvings of 2 * half - 1 thresholds, without branches.
+function halving(codes: usize, src: usize, count: usize, thresholdsAt: usize, half: usize): void {
+  for (let i: usize = 0; i < count; i++) {
+    const x = load<f32>(src + (i << 2));
+    let c: usize = 0;
+    for (let s = half; s > 0; s >>= 1) {
+      if (load<f32>(thresholdsAt + ((c + s - 1) << 2)) < x) c += s;
+    }
+    store<u8>(codes + i, <u8>c);
+  }
+}
+
+// The upper half of a weight's bits finds the first code possible; few thresholds are left to compare.
+function tabled(codes: usize, src: usize, count: usize, thresholdsAt: usize, table: usize): void {
+  for (let i: usize = 0; i < count; i++) {
+    const x = load<f32>(src + (i << 2));
+    const cell = <usize>(reinterpret<u32>(x) >> 16);
+    let c = <usize>load<u8>(table + cell);
+    while (load<f32>(thresholdsAt + (c << 2)) < x) c++;
+    store<u8>(codes + i, <u8>c);
+  }
+}
+
+/** Writes `table` (u8 x 65536) for `assign`: by the upper 16 bits, the code of the smallest weight that has them. */
+export function assignTable(table: usize, thresholdsAt: usize, levels: i32): void {
+  let c: usize = 0;
+  const last = <usize>(levels - 1);
+  // ascending values: negative cells from the largest magnitude down, then positive ones up; infinities and NaN stay 0
+  for (let cell: u32 = 0xff7f; cell >= 0x8000; cell--) {
+    const smallest = reinterpret<f32>((cell << 16) | 0xffff);
+    while (c < last && load<f32>(thresholdsAt + (c << 2)) < smallest) c++;
+    store<u8>(table + cell, <u8>c);
+  }
+  for (let cell: u32 = 0; cell <= 0x7f7f; cell++) {
+    const smallest = reinterpret<f32>(cell << 16);
+    while (c < last && load<f32>(thresholdsAt + (c << 2)) < smallest) c++;
+    store<u8>(table + cell, <u8>c);
+  }
+}
+
+/**
+ * Adds per code the count and the squared error to `totals` (f64 pairs x 256: count, error), and to `sums` (f64 x 2)
+ * the sum of squares of the weights and the largest squared error seen.
+ *
+ * `decoded` are the values the codes stand for (f32). Weight i is summed in lane i mod 4; the lanes are joined as
+ * (0 + 1) + (2 + 3) at the end, then added. Errors are float64 squares of differences. `scratch`: `64 * levels` bytes.
+ */
+export function measure(
+  totals: usize,
+  sums: usize,
+  src: usize,
+  decoded: usize,
+  codes: usize,
+  count: usize,
+  levels: i32,
+  scratch: usize,
+): void {
+  memory.fill(scratch, 0, <usize>levels << 6);
+  let q0: f64 = 0;
+  let q1: f64 = 0;
+  let q2: f64 = 0;
+  let q3: f64 = 0;
+  let worst = load<f64>(sums, 8);
+  let i: usize = 0;
+  for (; i + 4 <= count; i += 4) {
+    const p = src + (i << 2);
+    const d = decoded + (i << 2);
+    const c = load<u32>(codes + i);
+    const x0 = <f64>load<f32>(p);
+    const x1 = <f64>load<f32>(p, 4);
+    const x2 = <f64>load<f32>(p, 8);
+    const x3 = <f64>load<f32>(p, 12);
+    q0 += x0 * x0;
+    q1 += x1 * x1;
+    q2 += x2 * x2;
+    q3 += x3 * x3;
+    const d0 = x0 - <f64>load<f32>(d);
+    const d1 = x1 - <f64>load<f32>(d, 4);
+    const d2 = x2 - <f64>load<f32>(d, 8);
+    const d3 = x3 - <f64>load<f32>(d, 12);
+    const e0 = d0 * d0;
+    const e1 = d1 * d1;
+    const e2 = d2 * d2;
+    const e3 = d3 * d3;
+    tally(scratch, c & 0xff, e0);
+    tally(scratch + 16, (c >> 8) & 0xff, e1);
+    tally(scratch + 32, (c >> 16) & 0xff, e2);
+    tally(scratch + 48, c >> 24, e3);
+    if (e0 > worst) worst = e0;
+    if (e1 > worst) worst = e1;
+    if (e2 > worst) worst = e2;
+    if (e3 > worst) worst = e3;
+  }
+  for (; i < count; i++) {
+    const x = <f64>load<f32>(src + (i << 2));
+    const lane = i & 3;
+    if (lane == 0) q0 += x * x;
+    else if (lane == 1) q1 += x * x;
+    else q2 += x * x;
+    const d = x - <f64>load<f32>(decoded + (i << 2));
+    const e = d * d;
+    tally(scratch + (lane << 4), load<u8>(codes + i), e);
+    if (e > worst) worst = e;
+  }
+  for (let c: usize = 0; c < <usize>levels; c++) {
+    const lanes = scratch + (c << 6);
+    const p = totals + (c << 4);
+    store<f64>(p, load<f64>(p) + (load<f64>(lanes) + load<f64>(lanes, 16) + (load<f64>(lanes, 32) + load<f64>(lanes, 48))));
+    store<f64>(
+      p,
+      load<f64>(p, 8) + (load<f64>(lanes, 8) + load<f64>(lanes, 24) + (load<f64>(lanes, 40) + load<f64>(lanes, 56))),
+      8,
+    );
+  }
+  store<f64>(sums, load<f64>(sums) + (q0 + q1 + (q2 + q3)));
+  store<f64>(sums, worst, 8);
+}
+
+// Count and error share a vector: one load, one store.
+// @ts-ignore: decorator
+@inline
+function tally(lane: usize, code: u32, e: f64): void {
+  const p = lane + (<usize>code << 6);
+  if (ASC_FEATURE_SIMD) {
+    v128.store(p, f64x2.add(v128.load(p), f64x2.replace_lane(f64x2.splat(1), 1, e)));
+  } else {
+    store<f64>(p, load<f64>(p) + 1);
+    store<f64>(p, load<f64>(p, 8) + e, 8);
+  }
+}

@@ -1,0 +1,195 @@
+// Lookup: codes (one byte each) to the values of a codebook, as float32 or as 16-bit float bits.
+
+/**
+ * `dst[i] = codebook[codes[i]]`, float32.
+ *
+ * Reads `count` code bytes and writes `4 * count` bytes. The codebook has `levels` entries; with at most 32 levels
+ * `4 * levels` bytes are read once, rounded up to 64 or 128 (the caller pads). A code >= levels gives an unspecified
+ * value of memory within `codebook + 1024`: never a trap as long as 1 KiB lies there.
+ *
+ * With at most 16 levels the four bytes of every value lie in four vectors of 16 (byte planes), so that one swizzle
+ * looks up a byte of 16 weights at once; two rounds of interleaving put the values together.
+ */
+export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize, levels: i32): void {
+  let i: usize = 0;
+  if (ASC_FEATURE_SIMD) {
+    if (levels <= 16 && count >= 16) {
+      const p0 = plane32(codebook, 0);
+      const p1 = plane32(codebook, 1);
+      const p2 = plane32(codebook, 2);
+      const p3 = plane32(codebook, 3);
+      for (; i + 16 <= count; i += 16) {
+        const c = v128.load(codes + i);
+        const b0 = i8x16.swizzle(p0, c);
+        const b1 = i8x16.swizzle(p1, c);
+        const b2 = i8x16.swizzle(p2, c);
+        const b3 = i8x16.swizzle(p3, c);
+        interleave32(dst + (i << 2), b0, b1, b2, b3);
+      }
+    } else if (levels <= 32 && count >= 16) {
+      const p0 = plane32(codebook, 0);
+      const p1 = plane32(codebook, 1);
+      const p2 = plane32(codebook, 2);
+      const p3 = plane32(codebook, 3);
+      const q0 = plane32(codebook + 64, 0);
+      const q1 = plane32(codebook + 64, 1);
+      const q2 = plane32(codebook + 64, 2);
+      const q3 = plane32(codebook + 64, 3);
+      const sixteen = i8x16.splat(16);
+      for (; i + 16 <= count; i += 16) {
+        const c = v128.load(codes + i);
+        // an index of 16 and more selects 0, so that the two halves can be joined
+        const d = i8x16.sub(c, sixteen);
+        const b0 = v128.or(i8x16.swizzle(p0, c), i8x16.swizzle(q0, d));
+        const b1 = v128.or(i8x16.swizzle(p1, c), i8x16.swizzle(q1, d));
+        const b2 = v128.or(i8x16.swizzle(p2, c), i8x16.swizzle(q2, d));
+        const b3 = v128.or(i8x16.swizzle(p3, c), i8x16.swizzle(q3, d));
+        interleave32(dst + (i << 2), b0, b1, b2, b3);
+      }
+    }
+  }
+  for (; i + 4 <= count; i += 4) {
+    const c = load<u32>(codes + i);
+    const p = dst + (i << 2);
+    store<u32>(p, load<u32>(codebook + ((c & 0xff) << 2)));
+    store<u32>(p, load<u32>(codebook + ((c >> 6) & 0x3fc)), 4);
+    store<u32>(p, load<u32>(codebook + ((c >> 14) & 0x3fc)), 8);
+    store<u32>(p, load<u32>(codebook + ((c >> 22) & 0x3fc)), 12);
+  }
+  for (; i < count; i++) {
+    store<u32>(dst + (i << 2), load<u32>(codebook + (<usize>load<u8>(codes + i) << 2)));
+  }
+}
+
+/** 4-bit codes, two a byte, straight to float32: {@link lookup32} without the bytes in between. `count` is even or the last nibble is 0. */
+export function decode4(dst: usize, packed: usize, count: usize, codebook: usize): void {
+  let i: usize = 0;
+  if (ASC_FEATURE_SIMD) {
+    const p0 = plane32(codebook, 0);
+    const p1 = plane32(codebook, 1);
+    const p2 = plane32(codebook, 2);
+    const p3 = plane32(codebook, 3);
+    const low = i8x16.splat(15);
+    for (; i + 32 <= count; i += 32) {
+      const bytes = v128.load(packed + (i >> 1));
+      const even = v128.and(bytes, low);
+      const odd = i8x16.shr_u(bytes, 4);
+      const a = v128.shuffle<u8>(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      const b = v128.shuffle<u8>(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+      const p = dst + (i << 2);
+      interleave32(p, i8x16.swizzle(p0, a), i8x16.swizzle(p1, a), i8x16.swizzle(p2, a), i8x16.swizzle(p3, a));
+      interleave32(p + 64, i8x16.swizzle(p0, b), i8x16.swizzle(p1, b), i8x16.swizzle(p2, b), i8x16.swizzle(p3, b));
+    }
+  }
+  for (; i < count; i++) {
+    const byte = <usize>load<u8>(packed + (i >> 1));
+    store<u32>(dst + (i << 2), load<u32>(codebook + (((byte >> ((i & 1) << 2)) & 15) << 2)));
+  }
+}
+
+/** `dst[i] = codebook[codes[i]]` for 16-bit values (float16 or bfloat16 bits). Codebook: `levels` values of 2 bytes, 512 readable. */
+export function lookup16(dst: usize, codes: usize, count: usize, codebook: usize, levels: i32): void {
+  let i: usize = 0;
+  if (ASC_FEATURE_SIMD) {
+    if (levels <= 16 && count >= 16) {
+      const a = v128.load(codebook);
+      const b = v128.load(codebook, 16);
+      const p0 = v128.shuffle<u8>(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+      const p1 = v128.shuffle<u8>(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+      for (; i + 16 <= count; i += 16) {
+        const c = v128.load(codes + i);
+        const b0 = i8x16.swizzle(p0, c);
+        const b1 = i8x16.swizzle(p1, c);
+        v128.store(dst + (i << 1), interleaveLow8(b0, b1));
+        v128.store(dst + (i << 1), interleaveHigh8(b0, b1), 16);
+      }
+    }
+  }
+  for (; i < count; i++) {
+    store<u16>(dst + (i << 1), load<u16>(codebook + (<usize>load<u8>(codes + i) << 1)));
+  }
+}
+
+/**
+ * Many codebooks: runs of `inner` weights share one, the next run takes the next, after `groups` runs the first again.
+ * `first` is where in that period the first weight lies. `codebooks`: groups x levels float32, 1 KiB readable behind.
+ */
+export function lookupRuns(
+  dst: usize,
+  codes: usize,
+  count: usize,
+  codebooks: usize,
+  levels: i32,
+  inner: usize,
+  groups: usize,
+  first: usize,
+): void {
+  const size = <usize>levels << 2;
+  let group = first / inner;
+  let left = inner - (first - group * inner);
+  let codebook = codebooks + group * size;
+  for (let i: usize = 0; i < count; ) {
+    const run = min(left, count - i);
+    if (run < 16) {
+      for (let e = i + run; i < e; i++) {
+        store<u32>(dst + (i << 2), load<u32>(codebook + (<usize>load<u8>(codes + i) << 2)));
+      }
+    } else {
+      lookup32(dst + (i << 2), codes + i, run, codebook, levels);
+      i += run;
+    }
+    left = inner;
+    codebook += size;
+    if (++group == groups) {
+      group = 0;
+      codebook = codebooks;
+    }
+  }
+}
+
+// Byte `b` of 16 consecutive 32-bit values, in one vector. Not inlined: it runs once a call and would be the largest code here.
+function plane32(codebook: usize, b: i32): v128 {
+  let v = i8x16.splat(0);
+  v = i8x16.replace_lane(v, 0, load<i8>(codebook + b, 0));
+  v = i8x16.replace_lane(v, 1, load<i8>(codebook + b, 4));
+  v = i8x16.replace_lane(v, 2, load<i8>(codebook + b, 8));
+  v = i8x16.replace_lane(v, 3, load<i8>(codebook + b, 12));
+  v = i8x16.replace_lane(v, 4, load<i8>(codebook + b, 16));
+  v = i8x16.replace_lane(v, 5, load<i8>(codebook + b, 20));
+  v = i8x16.replace_lane(v, 6, load<i8>(codebook + b, 24));
+  v = i8x16.replace_lane(v, 7, load<i8>(codebook + b, 28));
+  v = i8x16.replace_lane(v, 8, load<i8>(codebook + b, 32));
+  v = i8x16.replace_lane(v, 9, load<i8>(codebook + b, 36));
+  v = i8x16.replace_lane(v, 10, load<i8>(codebook + b, 40));
+  v = i8x16.replace_lane(v, 11, load<i8>(codebook + b, 44));
+  v = i8x16.replace_lane(v, 12, load<i8>(codebook + b, 48));
+  v = i8x16.replace_lane(v, 13, load<i8>(codebook + b, 52));
+  v = i8x16.replace_lane(v, 14, load<i8>(codebook + b, 56));
+  return i8x16.replace_lane(v, 15, load<i8>(codebook + b, 60));
+}
+
+// @ts-ignore: decorator
+@inline
+function interleaveLow8(a: v128, b: v128): v128 {
+  return v128.shuffle<u8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+// @ts-ignore: decorator
+@inline
+function interleaveHigh8(a: v128, b: v128): v128 {
+  return v128.shuffle<u8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+// Four byte planes of 16 weights to 64 bytes of float32.
+// @ts-ignore: decorator
+@inline
+function interleave32(dst: usize, b0: v128, b1: v128, b2: v128, b3: v128): void {
+  const low01 = interleaveLow8(b0, b1);
+  const high01 = interleaveHigh8(b0, b1);
+  const low23 = interleaveLow8(b2, b3);
+  const high23 = interleaveHigh8(b2, b3);
+  v128.store(dst, v128.shuffle<u16>(low01, low23, 0, 8, 1, 9, 2, 10, 3, 11));
+  v128.store(dst, v128.shuffle<u16>(low01, low23, 4, 12, 5, 13, 6, 14, 7, 15), 16);
+  v128.store(dst, v128.shuffle<u16>(high01, high23, 0, 8, 1, 9, 2, 10, 3, 11), 32);
+  v128.store(dst, v128.shuffle<u16>(high01, high23, 4, 12, 5, 13, 6, 14, 7, 15), 48);
+}

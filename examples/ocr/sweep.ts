@@ -1,0 +1,86 @@
+// The settings that are tried one after the other, and what each keeps of the float model's readings.
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Tensor } from "onnxruntime-web";
+import { agreement } from "./agreement.ts";
+import type { Agreement } from "./agreement.ts";
+import { compressFile } from "./command.ts";
+import type { CompressReport } from "./command.ts";
+import type { Alphabet } from "./ctc.ts";
+import { MODEL_PATH } from "./model.ts";
+import { readLines } from "./recognize.ts";
+import type { Reading } from "./recognize.ts";
+
+/** One way to compress: which weights share a codebook or a scale, how many values, how they are found. */
+export interface Setting {
+  /** `tensor`, `channel`: a codebook each; `scaled`: one codebook a tensor behind a factor per channel. */
+  readonly sharing: "tensor" | "channel" | "scaled";
+  readonly levels: number;
+  readonly method: "optimal" | "uniform" | "lloyd";
+}
+
+/** A setting and what came of it. */
+export interface Trial {
+  readonly setting: Setting;
+  readonly report: CompressReport;
+  readonly agreement: Agreement;
+  /** What the compressed model read. */
+  readonly texts: readonly string[];
+}
+
+const LEVELS = [256, 64, 32, 16, 8];
+const SHARINGS = ["tensor", "channel", "scaled"] as const;
+
+/** Optimal clustering everywhere; the two peers where the difference shows. */
+export const SETTINGS: readonly Setting[] = SHARINGS.flatMap((sharing) => [
+  ...LEVELS.map((levels): Setting => ({ sharing, levels, method: "optimal" })),
+  ...peerLevels(sharing).flatMap((levels): Setting[] => [
+    { sharing, levels, method: "uniform" },
+    { sharing, levels, method: "lloyd" },
+  ]),
+]);
+
+function peerLevels(sharing: Setting["sharing"]): readonly number[] {
+  return sharing === "tensor" ? [256, 64] : [16];
+}
+
+/** The flags of `wlq compress` for a setting. */
+export function settingFlags({ sharing, levels, method }: Setting): string[] {
+  const flags = ["--levels", String(levels), "--method", method];
+  // Quantiles of the weights as first centroids: what many scripts do, and bad where a few weights are far out.
+  if (method === "lloyd") flags.push("--start", "quantile");
+  flags.push("--granularity", sharing === "channel" ? "channel" : "tensor");
+  if (sharing === "scaled") flags.push("--scale", "channel");
+  return flags;
+}
+
+/** A setting as a file name. */
+export function settingName({ sharing, levels, method }: Setting): string {
+  return `${sharing}-${levels}-${method}`;
+}
+
+/** Everything that all trials share. */
+export interface Bench {
+  readonly cliPath: string;
+  readonly outDir: string;
+  readonly inputs: readonly Tensor[];
+  readonly alphabet: Alphabet;
+  /** The float model's readings. */
+  readonly reference: readonly Reading[];
+}
+
+/** Compresses the model to an ONNX file that stock onnxruntime-web runs, and reads all lines with it. */
+export async function tryModel(bench: Bench, setting: Setting): Promise<Trial> {
+  const path = join(bench.outDir, `${settingName(setting)}.onnx`);
+  const report = await compressFile(bench.cliPath, [MODEL_PATH, path, "--to", "onnx", ...settingFlags(setting)]);
+  const { readings } = await readLines(await readFile(path), bench.inputs, bench.alphabet);
+  const texts = readings.map((reading) => reading.text);
+  return { setting, report, agreement: agreement(bench.reference, readings), texts };
+}
+
+/** The trial with the smallest file that keeps at least `share` of the characters. */
+export function smallestKeeping(trials: readonly Trial[], share: number): Trial | undefined {
+  return trials
+    .filter((trial) => trial.agreement.characters >= share)
+    .reduce<Trial | undefined>((best, trial) => (best && best.report.bytesOut <= trial.report.bytesOut ? best : trial), undefined);
+}

@@ -1,0 +1,80 @@
+// Build: AssemblyScript -> Wasm -> JavaScript bundles with the Wasm embedded (and, for workerd, imported) -> types.
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import process from "node:process";
+import asc from "assemblyscript/asc";
+import { build } from "esbuild";
+
+const WASM = ["decode", "encode"];
+const ENTRIES = { index: "src/index.ts", decoder: "src/decoder.ts", onnx: "src/formats/onnx.ts", node: "src/node.ts" };
+
+async function compileWasm() {
+  await mkdir("build", { recursive: true });
+  for (const name of WASM) {
+    for (const target of [name, `${name}-scalar`]) {
+      const { error, stderr } = await asc.main([`assembly/${name}.ts`, "--config", "asconfig.json", "--target", target]);
+      const messages = stderr.toString().replace(/^Last converge was suboptimal\.\s*$/gm, "").trim();
+      if (messages) console.error(messages);
+      if (error) throw error;
+    }
+  }
+}
+
+/** Leaves `*.wasm` imports in place, next to the bundle: workerd compiles them when it loads the script. */
+const importWasm = {
+  name: "import-wasm",
+  setup({ onResolve }) {
+    onResolve({ filter: /\.wasm$/ }, ({ path }) => {
+      const name = path.split("/").pop();
+      // one build is enough there: workerd always has SIMD
+      return { path: `../${name.replace(".scalar.", ".simd.")}`, external: true };
+    });
+  },
+};
+
+async function bundle() {
+  await rm("dist", { recursive: true, force: true });
+  const shared = {
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    platform: "neutral",
+    splitting: true,
+    minify: true,
+    legalComments: "none",
+    logLevel: "warning",
+    chunkNames: "shared-[hash]",
+  };
+  await build({
+    ...shared,
+    entryPoints: ENTRIES,
+    outdir: "dist",
+    loader: { ".wasm": "binary" },
+    external: ["node:*"],
+  });
+  const { node: _, ...portable } = ENTRIES;
+  await build({ ...shared, entryPoints: portable, outdir: "dist/workerd", plugins: [importWasm] });
+  await build({
+    ...shared,
+    splitting: false,
+    entryPoints: { cli: "src/cli/main.ts" },
+    outdir: "dist",
+    platform: "node",
+    target: "node20",
+    loader: { ".wasm": "binary" },
+    banner: {
+      js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
+    },
+  });
+  for (const name of WASM) await cp(`build/${name}.simd.wasm`, `dist/${name}.simd.wasm`);
+  for (const name of WASM) await cp(`build/${name}.scalar.wasm`, `dist/${name}.scalar.wasm`);
+}
+
+async function declareTypes() {
+  execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { stdio: "inherit" });
+}
+
+const steps = process.argv.slice(2);
+if (steps.length === 0 || steps.includes("wasm")) await compileWasm();
+if (steps.length === 0 || steps.includes("bundle")) await bundle();
+if (steps.length === 0 || steps.includes("types")) await declareTypes();

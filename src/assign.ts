@@ -1,0 +1,163 @@
+// Assign: weights to codes, tile by tile, with what it costs; thresholds, codebooks and sums live here.
+import { bitsForLevels, type Coding, decodeGrouping, type Grouping, type QuantizationStats } from "./codebook.ts";
+import type { RoundFormat } from "./decode.ts";
+import type { EncodeScope } from "./wasm/encode.ts";
+
+// The order of sums follows these tiles, so their size is part of what "same bytes everywhere" means for the report.
+const TILE = 32768;
+const CODEBOOK_BYTES = 4 << 20;
+// Below this many weights a look-up table of thresholds costs more than it saves.
+const TABLE_FROM = 65536;
+
+/** Codes one tensor, a tile at a time: put weights at `weights`, call `tile`, take `codes`, `decoded` or `packed`. */
+export class TileCoder {
+  readonly #scope: EncodeScope;
+  readonly #coding: Coding;
+  readonly #format: RoundFormat;
+  readonly #grouping: Grouping;
+  readonly #bits: number;
+  readonly #stride: number;
+  readonly #all: boolean;
+  readonly #shared: number;
+  readonly #codebooks: number;
+  readonly #thresholds: number;
+  readonly #table: number;
+  readonly #totals: number;
+  readonly #sums: number;
+  readonly #scratch: number;
+  /** Most weights a tile; a multiple of 8. */
+  readonly tileSize: number;
+  /** Where `tile` reads float32 weights. */
+  readonly weights: number;
+  /** Where `tile` leaves one byte a code. */
+  readonly codes: number;
+  /** Where `tile` leaves the values that the codes stand for, float32. */
+  readonly decoded: number;
+  /** Where `pack` leaves the packed codes. */
+  readonly packed: number;
+
+  constructor(scope: EncodeScope, coding: Coding, format: RoundFormat) {
+    this.#scope = scope;
+    this.#coding = coding;
+    this.#format = format;
+    this.#bits = bitsForLevels(coding.levels);
+    this.#grouping = decodeGrouping(coding);
+    const { groups, inner, count } = this.#grouping;
+    const { levels } = coding;
+    this.#stride = 1 << this.#bits;
+    // a single codebook is padded for the 256-entry search
+    const padded = groups === 1 ? 256 : this.#stride;
+    const most = Math.max(8, Math.floor(CODEBOOK_BYTES / ((levels + padded) * 4)));
+    this.#all = groups <= most;
+    this.tileSize = this.#all ? TILE : Math.min(TILE, ((most - 1) * inner) & ~7);
+    const held = this.#all ? groups : Math.min(groups, Math.ceil(this.tileSize / inner) + 1);
+    this.weights = scope.reserve(TILE * 4);
+    this.decoded = scope.reserve(TILE * 4);
+    this.codes = scope.reserve(TILE);
+    this.packed = scope.reserve(TILE);
+    this.#shared = scope.reserve(1024);
+    this.#codebooks = scope.reserve(held * levels * 4 + 1024);
+    this.#thresholds = scope.reserve(held * padded * 4);
+    this.#table = groups === 1 && levels > 32 && count >= TABLE_FROM ? scope.reserve(65536) : 0;
+    this.#totals = scope.reserve(256 * 16);
+    this.#sums = scope.reserve(16);
+    this.#scratch = scope.reserve(256 * 64);
+    scope.u8(this.#totals, 256 * 16).fill(0);
+    scope.u8(this.#sums, 16).fill(0);
+    if (this.#all) this.#prepare(0, groups, padded);
+    if (this.#table) scope.kernels.assignTable(this.#table, this.#thresholds, levels);
+  }
+
+  #prepare(first: number, count: number, padded: number): void {
+    const { kernels } = this.#scope;
+    const { codebook, levels, scale } = this.#coding;
+    const { groups } = this.#grouping;
+    if (scale) this.#scope.f32(this.#shared, levels).set(codebook);
+    const target = this.#scope.f32(this.#codebooks, count * levels);
+    for (let j = 0; j < count; j++) {
+      const group = (first + j) % groups;
+      const own = this.#codebooks + j * levels * 4;
+      if (scale) {
+        kernels.scaleCodebook(own, this.#shared, levels, scale.values[group] as number, this.#format);
+      } else {
+        target.set(codebook.subarray(group * levels, (group + 1) * levels), j * levels);
+      }
+      kernels.thresholds(this.#thresholds + j * padded * 4, own, levels, padded);
+    }
+  }
+
+  /** Codes the `count` weights at `weights`, which begin at element `start` (a multiple of 8), and adds up their cost. */
+  tile(start: number, count: number): void {
+    const { kernels } = this.#scope;
+    const { groups, inner } = this.#grouping;
+    const { levels } = this.#coding;
+    if (groups === 1) {
+      kernels.assign(this.codes, this.weights, count, this.#thresholds, levels, this.#table);
+      kernels.lookup32(this.decoded, this.codes, count, this.#codebooks, levels);
+    } else {
+      let first = start % (groups * inner);
+      let period = groups;
+      if (!this.#all) {
+        const group = Math.floor(first / inner);
+        first -= group * inner;
+        this.#prepare(group, Math.ceil((first + count) / inner), this.#stride);
+        period = -1; // as unsigned: never wraps
+      }
+      kernels.assignRuns(this.codes, this.weights, count, this.#thresholds, levels, this.#stride, inner, period, first);
+      kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, inner, period, first);
+    }
+    kernels.measure(this.#totals, this.#sums, this.weights, this.decoded, this.codes, count, levels, this.#scratch);
+  }
+
+  /** Packs the tile's `count` codes to `packed`; returns the bytes. */
+  pack(count: number): number {
+    this.#scope.kernels.pack(this.packed, this.codes, count, this.#bits);
+    return Math.ceil((count * this.#bits) / 8);
+  }
+
+  /** What all tiles cost so far. */
+  stats(): QuantizationStats {
+    const { levels, codebook, scale } = this.#coding;
+    const { count } = this.#grouping;
+    const totals = this.#scope.f64(this.#totals, 512);
+    const counts = new Float64Array(levels);
+    const errors = new Float64Array(levels);
+    for (let c = 0; c < levels; c++) {
+      counts[c] = totals[2 * c] as number;
+      errors[c] = totals[2 * c + 1] as number;
+    }
+    const [squares = 0, worst = 0] = this.#scope.f64(this.#sums, 2);
+    const storedBits = count * this.#bits + codebook.length * 32 + (scale ? scale.values.length * 16 : 0);
+    return statsOf(count, squares, counts, errors, worst, storedBits);
+  }
+}
+
+/** Statistics from sums: of squared weights, per code counts and squared errors, and the largest squared error. */
+function statsOf(
+  count: number,
+  squares: number,
+  counts: Float64Array,
+  errors: Float64Array,
+  worst: number,
+  storedBits: number,
+): QuantizationStats {
+  let error = 0;
+  let entropy = 0;
+  for (let c = 0; c < counts.length; c++) {
+    error += errors[c] as number;
+    const share = (counts[c] as number) / count;
+    if (share > 0) entropy -= share * Math.log2(share);
+  }
+  return {
+    count,
+    mse: count > 0 ? error / count : 0,
+    sqnrDb: error > 0 ? 10 * Math.log10(squares / error) : null,
+    maxError: Math.sqrt(worst),
+    // w.q = (w.w + q.q - e.e) / 2 needs q.q; for centroids w.q = q.q, so q.q = w.w - e.e up to their rounding
+    cosine: squares > 0 ? Math.sqrt(Math.max(0, 1 - error / squares)) : 1,
+    bitsPerWeight: count > 0 ? storedBits / count : 0,
+    entropyBits: entropy,
+    counts,
+    errors,
+  };
+}

@@ -1,0 +1,401 @@
+// Cluster: the codebooks of one tensor, found in passes over weights that someone else fetches.
+import type { Grouping } from "./codebook.ts";
+import type { RoundFormat } from "./decode.ts";
+import { WlqError } from "./error.ts";
+import type { EncodeScope } from "./wasm/encode.ts";
+
+/** How a codebook is found. `optimal` is the global minimum of the squared error up to the resolution of the bins. */
+export type Method = "optimal" | "lloyd" | "uniform";
+/** Where `lloyd` begins: equal steps over the range, or quantiles. */
+export type LloydStart = "linear" | "quantile";
+
+export interface ClusterOptions {
+  readonly levels: number;
+  readonly method: Method;
+  readonly pinZero: boolean;
+  /** Dtype to which centroids are rounded before any weight is assigned. */
+  readonly format: RoundFormat;
+  readonly start: LloydStart;
+  /** Most Lloyd steps. */
+  readonly steps: number;
+}
+
+/**
+ * A wish of a clustering pass: weights `start` to `end` of each group from `first` to `last`, one group after another,
+ * as float32 at `weights`, and their importance at `importance` unless that is 0.
+ */
+export interface Wish {
+  readonly first: number;
+  readonly last: number;
+  readonly start: number;
+  readonly end: number;
+  readonly weights: number;
+  readonly importance: number;
+}
+
+/** Passes are generators: they yield wishes and go on once those are fulfilled, by a synchronous or an async caller. */
+export type Passes<Result> = Generator<Wish, Result, void>;
+
+/** Weights a tile: 256 kB, in the second-level cache. */
+export const TILE = 65536;
+// Groups up to this size are sorted, larger ones go through a histogram.
+const SORT_LIMIT = 16384;
+// Small groups are fetched together, this many weights at a time.
+const BLOCK = 1 << 18;
+// The density that places the bins is taken from 16 stretches of 16,384 weights.
+const SAMPLE_STRETCH = 16384;
+const SAMPLE_STRETCHES = 16;
+// Fewer distinct values than this are counted exactly; the hash table is a quarter full at most.
+const DISTINCT_LIMIT = 4096;
+const DISTINCT_SLOTS = 16384;
+const CELLS = 65536;
+
+/** Weights of group `g`. */
+export function groupLength(grouping: Grouping, g: number): number {
+  const { count, inner, outer } = grouping;
+  return outer === 1 ? Math.min(inner, count - g * inner) : inner * outer;
+}
+
+/** Codebooks of all groups: groups x levels float32. */
+export function* clusterGroups(
+  scope: EncodeScope,
+  grouping: Grouping,
+  options: ClusterOptions,
+  weighted: boolean,
+): Passes<Float32Array> {
+  const { levels } = options;
+  const codebooks = new Float32Array(grouping.groups * levels);
+  if (grouping.count === 0) return codebooks;
+  const length = groupLength(grouping, 0);
+  const mark = scope.mark();
+  if (length > SORT_LIMIT) {
+    const weights = scope.reserve(TILE * 4);
+    const importance = weighted ? scope.reserve(TILE * 4) : 0;
+    for (let g = 0; g < grouping.groups; g++) {
+      const run = groupRun(scope, grouping, g, weights, importance);
+      codebooks.set(yield* clusterRun(scope, run, options), g * levels);
+    }
+  } else {
+    const together = Math.min(grouping.groups, Math.max(1, Math.floor(BLOCK / length)));
+    const weights = scope.reserve(together * length * 4);
+    const importance = weighted ? scope.reserve(together * length * 4) : 0;
+    for (let first = 0; first < grouping.groups; first += together) {
+      const last = Math.min(grouping.groups, first + together);
+      yield { first, last, start: 0, end: length, weights, importance };
+      for (let g = first; g < last; g++) {
+        const offset = (g - first) * length * 4;
+        const count = groupLength(grouping, g);
+        checkFinite(scope, grouping, g, 0, weights + offset, importance && importance + offset, count);
+        const codebook = smallCodebook(scope, weights + offset, importance && importance + offset, count, options);
+        codebooks.set(codebook, g * levels);
+      }
+    }
+  }
+  scope.release(mark);
+  return codebooks;
+}
+
+/** A run of weights with one codebook: how many, and how a stretch of at most {@link TILE} comes to `weights`. */
+export interface Run {
+  readonly count: number;
+  readonly weights: number;
+  /** 0 where every weight counts the same. */
+  readonly importance: number;
+  fetch(start: number, end: number): Passes<void>;
+}
+
+/** A tensor as one run in row-major order. */
+export function wholeRun(scope: EncodeScope, count: number, weighted: boolean): Run {
+  const grouping = { count, groups: 1, inner: Math.max(1, count), outer: 1 };
+  return groupRun(scope, grouping, 0, scope.reserve(TILE * 4), weighted ? scope.reserve(TILE * 4) : 0);
+}
+
+function groupRun(scope: EncodeScope, grouping: Grouping, g: number, weights: number, importance: number): Run {
+  return {
+    count: groupLength(grouping, g),
+    weights,
+    importance,
+    *fetch(start, end) {
+      yield { first: g, last: g + 1, start, end, weights, importance };
+      checkFinite(scope, grouping, g, start, weights, importance, end - start);
+    },
+  };
+}
+
+/** The codebook of one run: `levels` float32. */
+export function* clusterRun(scope: EncodeScope, run: Run, options: ClusterOptions): Passes<Float32Array> {
+  if (options.method === "uniform") return yield* uniformRun(scope, run, options);
+  if (run.count <= SORT_LIMIT) {
+    yield* run.fetch(0, run.count);
+    return smallCodebook(scope, run.weights, run.importance, run.count, options);
+  }
+  const mark = scope.mark();
+  const atoms = (yield* distinctAtoms(scope, run)) ?? (yield* binnedAtoms(scope, run, options.levels));
+  const codebook = solve(scope, atoms, options);
+  scope.release(mark);
+  // no weight counts: then all count the same
+  if (!codebook) return yield* clusterRun(scope, { ...run, importance: 0 }, options);
+  return codebook;
+}
+
+interface Atoms {
+  readonly weight: number;
+  readonly sum: number;
+  readonly count: number;
+}
+
+function* distinctAtoms(scope: EncodeScope, run: Run): Passes<Atoms | undefined> {
+  const { kernels } = scope;
+  const mark = scope.mark();
+  const table = scope.reserve(DISTINCT_SLOTS * 24);
+  scope.u8(table, DISTINCT_SLOTS * 24).fill(0);
+  let known = 0;
+  for (let start = 0; start < run.count; start += TILE) {
+    const end = Math.min(run.count, start + TILE);
+    yield* run.fetch(start, end);
+    known = kernels.countDistinct(table, DISTINCT_SLOTS, known, DISTINCT_LIMIT, run.weights, run.importance, end - start);
+    if (known < 0) {
+      scope.release(mark);
+      return undefined;
+    }
+  }
+  const values = scope.reserve(known * 4);
+  const weight = scope.reserve(known * 8);
+  const count = kernels.distinctEntries(values, weight, table, DISTINCT_SLOTS);
+  return sortedAtoms(scope, values, weight, count);
+}
+
+function sortedAtoms(scope: EncodeScope, values: number, weight: number, count: number): Atoms {
+  const atomWeight = scope.reserve(count * 8);
+  const atomSum = scope.reserve(count * 8);
+  const scratch = scope.reserve(count * 12 + 4096);
+  scope.kernels.sortValues(values, weight, count, scratch);
+  return {
+    weight: atomWeight,
+    sum: atomSum,
+    count: scope.kernels.mergeEqual(atomWeight, atomSum, values, weight, count),
+  };
+}
+
+function* binnedAtoms(scope: EncodeScope, run: Run, levels: number): Passes<Atoms> {
+  const { kernels } = scope;
+  const { count } = run;
+  const cells = scope.reserve(CELLS * 4);
+  const table = scope.reserve(CELLS * 4);
+  const scratch = scope.reserve(2400);
+  scope.u8(cells, CELLS * 4).fill(0);
+  if (count <= SAMPLE_STRETCH * SAMPLE_STRETCHES) {
+    for (let start = 0; start < count; start += TILE) {
+      const end = Math.min(count, start + TILE);
+      yield* run.fetch(start, end);
+      kernels.countCells(cells, run.weights, end - start);
+    }
+  } else {
+    for (let i = 0; i < SAMPLE_STRETCHES; i++) {
+      const start = Math.floor((i * (count - SAMPLE_STRETCH)) / (SAMPLE_STRETCHES - 1));
+      yield* run.fetch(start, start + SAMPLE_STRETCH);
+      kernels.countCells(cells, run.weights, SAMPLE_STRETCH);
+    }
+  }
+  const budget = Math.min(65536, Math.max(8192, 512 * levels));
+  const bins = kernels.layout(table, cells, budget, scratch);
+  const totals = scope.reserve(bins * 16);
+  const packed = run.importance ? 0 : scope.reserve(bins * 8);
+  const weight = scope.reserve(bins * 8);
+  const sum = scope.reserve(bins * 8);
+  scope.u8(totals, bins * 16).fill(0);
+  if (packed) scope.u8(packed, bins * 8).fill(0);
+  let unsettled = 0;
+  for (let start = 0; start < count; start += TILE) {
+    const end = Math.min(count, start + TILE);
+    yield* run.fetch(start, end);
+    if (run.importance) {
+      kernels.histogramWeighted(totals, table, run.weights, run.importance, end - start);
+      continue;
+    }
+    if (unsettled + TILE >= 1 << 24) {
+      kernels.settle(totals, packed, bins);
+      unsettled = 0;
+    }
+    kernels.histogram(packed, table, run.weights, end - start);
+    unsettled += end - start;
+  }
+  if (packed) kernels.settle(totals, packed, bins);
+  return { weight, sum, count: kernels.binAtoms(weight, sum, totals, table, run.importance ? 1 : 0) };
+}
+
+function smallCodebook(
+  scope: EncodeScope,
+  weights: number,
+  importance: number,
+  count: number,
+  options: ClusterOptions,
+): Float32Array {
+  const mark = scope.mark();
+  try {
+    if (options.method === "uniform") {
+      const extremes = scope.reserve(32);
+      startMoments(scope, extremes);
+      scope.kernels.moments(extremes, weights, count);
+      return uniform(scope, extremes, options);
+    }
+    const values = scope.reserve(count * 4);
+    scope.u8(values, count * 4).set(scope.u8(weights, count * 4));
+    let weight = 0;
+    if (importance) {
+      weight = scope.reserve(count * 8);
+      scope.kernels.promote(weight, importance, count);
+    }
+    const codebook = solve(scope, sortedAtoms(scope, values, weight, count), options);
+    return codebook ?? smallCodebook(scope, weights, 0, count, options);
+  } finally {
+    scope.release(mark);
+  }
+}
+
+/** Cells for the first programme: 32 a centroid and more; beyond that, bands on the atoms do better. */
+function cellTarget(levels: number): number {
+  return Math.min(4096, Math.max(1024, 32 * levels));
+}
+
+/** The codebook of the atoms; `undefined` where they have no weight at all. */
+function solve(scope: EncodeScope, atoms: Atoms, options: ClusterOptions): Float32Array | undefined {
+  const { kernels } = scope;
+  const { levels, format } = options;
+  const p0 = scope.reserve((atoms.count + 1) * 8);
+  const p1 = scope.reserve((atoms.count + 1) * 8);
+  const shiftAt = scope.reserve(8);
+  const codebook = scope.reserve(levels * 4);
+  const count = kernels.prefix(p0, p1, atoms.weight, atoms.sum, atoms.count, shiftAt);
+  if (count === 0) return undefined;
+  const shift = scope.f64(shiftAt, 1)[0] as number;
+  const pins = options.pinZero ? 1 : 0;
+  const free = levels - pins;
+  if (options.method === "lloyd") {
+    lloydCodebook(scope, atoms, count, p0, p1, shift, codebook, options);
+    return scope.f32(codebook, levels).slice();
+  }
+  const bounds = scope.reserve((levels + 1) * 4);
+  const kinds = scope.reserve(levels * 4);
+  const pinValue = scope.reserve(4);
+  scope.f32(pinValue, 1)[0] = 0;
+  if (count <= free) {
+    // every value has a centroid of its own
+    const own = scope.i32(bounds, levels + 1).fill(count);
+    for (let t = 0; t < count; t++) own[t] = t;
+    scope.i32(kinds, levels).fill(-1);
+    if (pins) scope.i32(kinds, levels)[levels - 1] = 0;
+  } else {
+    const target = cellTarget(levels);
+    const cells = scope.reserve((Math.min(target, count) + 1) * 4);
+    const m = kernels.coarsen(cells, atoms.weight, atoms.sum, count, target);
+    const pinShifted = scope.reserve(8);
+    scope.f64(pinShifted, 1)[0] = -shift;
+    const scratch = scope.reserve(kernels.optimalScratch(m, free, pins, count));
+    kernels.optimal(bounds, kinds, p0, p1, count, cells, m, pinShifted, pins, free, scratch);
+  }
+  kernels.codebookOf(codebook, bounds, kinds, levels, atoms.weight, atoms.sum, pinValue, format);
+  return scope.f32(codebook, levels).slice();
+}
+
+function lloydCodebook(
+  scope: EncodeScope,
+  atoms: Atoms,
+  count: number,
+  p0: number,
+  p1: number,
+  shift: number,
+  codebook: number,
+  options: ClusterOptions,
+): void {
+  const { kernels } = scope;
+  const { levels } = options;
+  const centroids = scope.reserve(levels * 8);
+  const pinned = scope.reserve(levels);
+  kernels.lloydStart(centroids, levels, atoms.weight, atoms.sum, p0, count, options.start === "linear" ? 0 : 1);
+  scope.u8(pinned, levels).fill(0);
+  if (options.pinZero) {
+    // the start's centroid nearest to zero becomes it
+    const start = scope.f64(centroids, levels);
+    let nearest = 0;
+    for (let c = 1; c < levels; c++) {
+      if (Math.abs(start[c] as number) < Math.abs(start[nearest] as number)) nearest = c;
+    }
+    start[nearest] = 0;
+    start.sort();
+    scope.u8(pinned, levels)[start.indexOf(0)] = 1;
+  }
+  kernels.lloyd(
+    centroids, levels, atoms.weight, atoms.sum, p0, p1, shift, count, options.pinZero ? pinned : 0, options.steps,
+  );
+  scope.f32(codebook, levels).set(scope.f64(centroids, levels));
+  kernels.roundTo(codebook, levels, options.format);
+  kernels.tidy(codebook, levels, levels);
+}
+
+function* uniformRun(scope: EncodeScope, run: Run, options: ClusterOptions): Passes<Float32Array> {
+  const mark = scope.mark();
+  const extremes = scope.reserve(32);
+  startMoments(scope, extremes);
+  for (let start = 0; start < run.count; start += TILE) {
+    const end = Math.min(run.count, start + TILE);
+    yield* run.fetch(start, end);
+    scope.kernels.moments(extremes, run.weights, end - start);
+  }
+  const codebook = uniform(scope, extremes, options);
+  scope.release(mark);
+  return codebook;
+}
+
+function startMoments(scope: EncodeScope, at: number): void {
+  scope.f64(at, 4).set([0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
+}
+
+/** `levels` equal steps from minimum to maximum; with zero pinned, the grid is moved so that zero lies on it. */
+function uniform(scope: EncodeScope, extremes: number, options: ClusterOptions): Float32Array {
+  const { levels } = options;
+  const [, , low = 0, high = 0] = scope.f64(extremes, 4);
+  let first = low;
+  let step = (high - low) / (levels - 1);
+  if (options.pinZero) {
+    const bottom = Math.min(low, 0);
+    step = (Math.max(high, 0) - bottom) / (levels - 1);
+    first = step > 0 ? -step * Math.round(-bottom / step) : 0;
+  }
+  const at = scope.reserve(levels * 4);
+  const values = scope.f32(at, levels);
+  for (let i = 0; i < levels; i++) values[i] = first + step * i;
+  scope.kernels.roundTo(at, levels, options.format);
+  scope.kernels.tidy(at, levels, levels);
+  return scope.f32(at, levels).slice();
+}
+
+function checkFinite(
+  scope: EncodeScope,
+  grouping: Grouping,
+  group: number,
+  start: number,
+  weights: number,
+  importance: number,
+  count: number,
+): void {
+  const bad = scope.kernels.firstNonFinite(weights, count);
+  if (bad < count) {
+    const value = scope.f32(weights, count)[bad];
+    throw new WlqError("non-finite", `weight ${elementIndex(grouping, group, start + bad)} is ${value}`);
+  }
+  if (importance) {
+    const values = scope.f32(importance, count);
+    const negative = values.findIndex((h) => !(h >= 0 && h < Number.POSITIVE_INFINITY));
+    if (negative >= 0) {
+      const index = elementIndex(grouping, group, start + negative);
+      throw new RangeError(`importance must be finite and not negative; importance ${index} is ${values[negative]}`);
+    }
+  }
+}
+
+/** Row-major index in the tensor of weight `e` of a group. */
+export function elementIndex(grouping: Grouping, group: number, e: number): number {
+  const { inner, groups } = grouping;
+  return (Math.floor(e / inner) * groups + group) * inner + (e % inner);
+}

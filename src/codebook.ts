@@ -1,0 +1,103 @@
+// A codebook and its codes: one tensor after quantization, and which of its weights share what.
+import { countElements } from "./tensor.ts";
+
+/** Which weights share a codebook. */
+export type Granularity = "tensor" | "channel" | "group";
+/** What a factor before a shared codebook belongs to. */
+export type ScalePer = "none" | "channel" | "group";
+
+/** Factors before a shared codebook: weight = fround(scale * value). */
+export interface Scale {
+  readonly per: "channel" | "group";
+  /** One factor a channel or group, each a float16 value. */
+  readonly values: Float32Array;
+}
+
+/** What a quantization did to the weights. */
+export interface QuantizationStats {
+  /** Number of weights. */
+  readonly count: number;
+  /** Mean squared error per weight. */
+  readonly mse: number;
+  /** 10 log10(sum w^2 / sum (w - q)^2) in dB; `null` where the error is zero. */
+  readonly sqnrDb: number | null;
+  /** Largest |w - q|. */
+  readonly maxError: number;
+  /** Cosine of the angle between w and q; 1 for an all-zero tensor. */
+  readonly cosine: number;
+  /** Stored bits per weight, codebook and scales counted. */
+  readonly bitsPerWeight: number;
+  /** Order-0 entropy of the codes, in bits per weight: what an entropy coder could reach. */
+  readonly entropyBits: number;
+  /** Weights per code, over all codebooks. */
+  readonly counts: Float64Array;
+  /** Squared error per code, over all codebooks. */
+  readonly errors: Float64Array;
+}
+
+/** How a quantized tensor is coded; enough, with codebook, scale and codes, to decode it. */
+export interface Coding {
+  /** Values a codebook, 2 to 256. */
+  readonly levels: number;
+  readonly granularity: Granularity;
+  readonly scale?: Scale;
+  /** Channel axis, for channel granularity or scale; 0 otherwise. */
+  readonly axis: number;
+  /** Weights a group, for group granularity or scale; 0 otherwise. */
+  readonly groupSize: number;
+  readonly shape: readonly number[];
+  /** groups x levels values, each group ascending; unused entries repeat the last. */
+  readonly codebook: Float32Array;
+}
+
+/** One quantized tensor. */
+export interface QuantizedTensor extends Coding {
+  /** Bits a stored code. */
+  readonly bits: number;
+  /** Codes, `bits` each, least-significant bit first, in row-major order. */
+  readonly codes: Uint8Array;
+  readonly stats: QuantizationStats;
+}
+
+/** Stored bits of a code for this many levels: ceil(log2(levels)), at least 1. */
+export function bitsForLevels(levels: number): number {
+  return Math.max(1, 32 - Math.clz32(levels - 1));
+}
+
+/** Bytes of `count` packed codes. */
+export function packedBytes(count: number, bits: number): number {
+  return Math.ceil((count * bits) / 8);
+}
+
+/**
+ * Which group a weight is in: weight e (row-major) lies in group floor(e / inner) mod groups.
+ * tensor: 1 group; channel: one a position of the axis; group: consecutive stretches, the last may be short.
+ */
+export interface Grouping {
+  readonly count: number;
+  readonly groups: number;
+  readonly inner: number;
+  /** Times the groups repeat: the dimensions before the axis. */
+  readonly outer: number;
+}
+
+export function groupingOf(by: Granularity, shape: readonly number[], axis: number, groupSize: number): Grouping {
+  const count = countElements(shape);
+  if (by === "channel" && shape.length > 0) {
+    const inner = countElements(shape.slice(axis + 1));
+    const groups = shape[axis] ?? 1;
+    return { count, groups, inner: Math.max(1, inner), outer: count === 0 ? 0 : count / (groups * inner) };
+  }
+  if (by === "group") return { count, groups: Math.ceil(count / groupSize), inner: groupSize, outer: 1 };
+  return { count, groups: 1, inner: Math.max(1, count), outer: 1 };
+}
+
+/** Which weights decode with the same values: the scale's grouping where there is one, else the codebook's. */
+export function decodeGrouping(coding: Omit<Coding, "codebook">): Grouping {
+  return groupingOf(coding.scale?.per ?? coding.granularity, coding.shape, coding.axis, coding.groupSize);
+}
+
+/** Number of codebooks. */
+export function codebookGroups(coding: Omit<Coding, "codebook" | "scale">): number {
+  return groupingOf(coding.granularity, coding.shape, coding.axis, coding.groupSize).groups;
+}

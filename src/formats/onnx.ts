@@ -1,0 +1,213 @@
+// The ONNX format: the constants of all graphs and functions as tensors, and the file rewritten around them.
+import { WlqError } from "../error.ts";
+import type { Segment } from "../io/segment.ts";
+import type { ByteSource } from "../io/source.ts";
+import { DTYPE_BITS, countElements, isFloatDtype } from "../tensor.ts";
+import type { Format, Model, OpenOptions, OutputFiles, TensorEntry } from "./format.ts";
+import { readOnnx } from "./onnx-graph.ts";
+import type { Constant, OnnxFile } from "./onnx-graph.ts";
+import { checkNames, isOverridable, missing, movable, states } from "./onnx-model.ts";
+import type { OnnxState, Stored } from "./onnx-model.ts";
+import { Companions, dtypeOf, openPayload } from "./onnx-payload.ts";
+import { Roles } from "./onnx-roles.ts";
+import { assemble, ONNX_DEFAULTS, rawData, rewritten, tensorBody, tensorEdits } from "./onnx-write.ts";
+import type { Body, OnnxOptions } from "./onnx-write.ts";
+import { sourceSegment, splice } from "./protobuf.ts";
+import type { Edit } from "./protobuf.ts";
+
+export { onnxWithCodes } from "./onnx-decode.ts";
+export type { OnnxOptions } from "./onnx-write.ts";
+
+/**
+ * The ONNX format, for `compress(…, { formats: [onnx()] })`.
+ *
+ * Tensors are the initializers and `Constant` nodes of all graphs, subgraphs and model-local functions. Payloads are
+ * read in ranges and never held; models with companion files (external data) need `resolve`.
+ */
+export function onnx(options: OnnxOptions = {}): Format {
+  return {
+    name: "onnx",
+    detect,
+    open: (source, openOptions) => open(source, openOptions, { ...ONNX_DEFAULTS, ...options }),
+  };
+}
+
+/** ModelProto's fields by number, with their wire types. */
+const MODEL_WIRES: Readonly<Record<number, number>> = { 1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2 };
+
+/** All fields that begin within the head must be a ModelProto's: ONNX has no signature. */
+function detect(head: Uint8Array, byteLength: number): boolean {
+  let at = 0;
+  const varint = (): number => {
+    let value = 0;
+    for (let scale = 1; at < head.length; scale *= 128) {
+      const byte = head[at++]!;
+      value += (byte & 127) * scale;
+      if (byte < 128) break;
+    }
+    return value;
+  };
+  while (at < head.length) {
+    const tag = varint();
+    if (MODEL_WIRES[Math.floor(tag / 8)] !== tag % 8) return at >= head.length && at > 2;
+    const value = varint();
+    if (tag % 8 === 2) {
+      at += value;
+      if (at > byteLength) return false;
+    }
+  }
+  return head.length > 0;
+}
+
+async function open(source: ByteSource, { resolve, skeleton }: OpenOptions, options: Required<OnnxOptions>): Promise<Model> {
+  const file = await readOnnx(source);
+  const companions = new Companions(resolve);
+  const roles = new Roles(file);
+  const constants = file.scopes.flatMap((scope) => scope.constants).sort((a, b) => a.start - b.start);
+  const names = uniqueNames(constants);
+  const stored: Stored[] = [];
+  for (const constant of constants) {
+    const { tensor } = constant;
+    const name = names.get(constant)!;
+    const payload = await openPayload(source, tensor, name, companions);
+    const dtype = dtypeOf(tensor.dataType);
+    if (!dtype) {
+      stored.push({ tensor, payload });
+      continue;
+    }
+    const byteLength = (countElements(tensor.dims, name) * DTYPE_BITS[dtype]) / 8;
+    if (!payload && !skeleton) {
+      throw new WlqError("malformed", `ONNX tensor "${name}": shape [${tensor.dims.join(", ")}] takes ${byteLength} bytes, the file has no data for it`, {
+        tensor: name,
+      });
+    }
+    const role = roles.of(constant);
+    const isFloat = isFloatDtype(dtype);
+    const keep = isFloat ? keepReason(file, constant, role.quantizedBy) : undefined;
+    const entry: TensorEntry = {
+      name,
+      dtype,
+      shape: tensor.dims,
+      byteLength,
+      axis: role.axis,
+      ...(keep ? { keep } : {}),
+      weight: isFloat && role.weight,
+      async read(start, end) {
+        if (!payload) throw missing(name);
+        if (start < 0 || end < start || end > byteLength) {
+          throw new RangeError(`bytes ${start} to ${end} of tensor "${name}" are wanted, it has ${byteLength}`);
+        }
+        return payload.read(start, end);
+      },
+    };
+    stored.push({ tensor, constant, entry, payload });
+  }
+  for (const tensor of file.others) {
+    if (tensor.isExternal) stored.push({ tensor, payload: await openPayload(source, tensor, tensor.name, companions) });
+  }
+  const state: OnnxState = { source, file, stored, companions: companions.sources, options };
+  const model: Model = {
+    format: "onnx",
+    tensors: stored.flatMap(({ entry }) => entry ?? []),
+    warnings: warningsOf(roles, stored),
+    dense: (payloads) => dense(state, payloads),
+    skeleton: (omit) => skeletonOf(state, omit),
+  };
+  states.set(model, state);
+  return model;
+}
+
+/** A name a constant, outer scopes first, so that the main graph's initializers keep theirs; a taken one gets `~1`, `~2` … */
+function uniqueNames(constants: readonly Constant[]): Map<Constant, string> {
+  const names = new Map<Constant, string>();
+  const taken = new Map<string, number>();
+  const depth = ({ scope }: Constant): number => (scope.isFunction ? 1 : 0) + scope.message.depth;
+  for (const constant of [...constants].sort((a, b) => depth(a) - depth(b))) {
+    let name = constant.name;
+    // Where the last clash ended, so that thousands of equal names do not each begin at ~1.
+    let n = taken.get(name) ?? 0;
+    for (; taken.has(name); name = `${constant.name}~${n}`) n++;
+    taken.set(constant.name, n);
+    taken.set(name, taken.get(name) ?? 0);
+    names.set(constant, name);
+  }
+  return names;
+}
+
+function keepReason(file: OnnxFile, constant: Constant, quantizedBy: string | undefined): string | undefined {
+  if (quantizedBy) return `already quantized: it feeds a ${quantizedBy} node`;
+  if (isOverridable(file, constant)) return "it is also a graph input, so the caller may override it";
+  return undefined;
+}
+
+function warningsOf(roles: Roles, stored: readonly Stored[]): string[] {
+  const warnings: string[] = [];
+  if (roles.quantized.size > 0) {
+    const nodes = [...roles.quantized].map(([op, count]) => `${count} ${op} node${count === 1 ? "" : "s"}`).join(", ");
+    warnings.push(`the model is already quantized (${nodes}): its quantized weights are left alone`);
+  }
+  const overridable = stored.filter(({ entry }) => entry?.keep?.includes("graph input"));
+  if (overridable.length > 0) {
+    warnings.push(`${overridable.length} initializers are also graph inputs (the first: "${overridable[0]!.entry!.name}"): left alone`);
+  }
+  return warnings;
+}
+
+async function dense(state: OnnxState, payloads: ReadonlyMap<string, Segment>): Promise<OutputFiles> {
+  checkNames(state, [...payloads].map(([name, { byteLength }]) => [name, byteLength] as const));
+  const shared = overlapping(state.stored);
+  const bodies: Body[] = [];
+  const taken = new Set<Stored>();
+  const ranges = new Map<string, { start: number; bytes: Segment }[]>();
+  for (const item of state.stored) {
+    const bytes = item.entry && payloads.get(item.entry.name);
+    if (!bytes) {
+      if (item.entry && !item.payload) throw missing(item.entry.name);
+      continue;
+    }
+    const at = item.payload?.at;
+    // A range with two owners cannot take two payloads, and a checksum would become a lie: such tensors move into the main file.
+    if (at && !shared.has(item) && !item.tensor.external.has("checksum")) {
+      const list = ranges.get(at.location) ?? [];
+      ranges.set(at.location, list);
+      list.push({ start: at.start, bytes });
+    } else {
+      taken.add(item);
+      bodies.push(tensorBody(item.tensor, bytes));
+    }
+  }
+  const companions = new Map<string, readonly Segment[]>();
+  for (const [name, source] of state.companions) companions.set(name, rewritten(source, ranges.get(name) ?? []));
+  return assemble(state.source, [], bodies, () => movable(state.stored, taken), companions, state.options);
+}
+
+/** The tensors whose range of a companion file meets another's. */
+function overlapping(stored: readonly Stored[]): Set<Stored> {
+  const out = new Set<Stored>();
+  const external = stored.filter(({ payload }) => payload?.at && payload.byteLength > 0);
+  const compare = (a: Stored, b: Stored): number => {
+    const [x, y] = [a.payload!.at!, b.payload!.at!];
+    return x.location < y.location ? -1 : x.location > y.location ? 1 : x.start - y.start;
+  };
+  let furthest: Stored | undefined;
+  for (const item of external.sort(compare)) {
+    const { location, start } = item.payload!.at!;
+    const before = furthest?.payload;
+    if (before && before.at!.location === location && before.at!.start + before.byteLength > start) {
+      out.add(furthest!).add(item);
+      if (start + item.payload!.byteLength <= before.at!.start + before.byteLength) continue;
+    }
+    furthest = item;
+  }
+  return out;
+}
+
+async function skeletonOf(state: OnnxState, omit: ReadonlySet<string>): Promise<readonly Segment[]> {
+  checkNames(state, [...omit].map((name) => [name, undefined] as const));
+  const edits: Edit[] = [];
+  for (const { tensor, entry, payload } of state.stored) {
+    if (entry && omit.has(entry.name)) edits.push(...tensorEdits(tensor, []));
+    else if (payload?.at) edits.push(...tensorEdits(tensor, rawData(sourceSegment(payload, 0, payload.byteLength))));
+  }
+  return splice(state.source, edits);
+}

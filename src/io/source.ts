@@ -1,0 +1,59 @@
+// A source: random-access bytes, and the one function that reads them and checks what came back.
+import { WlqError } from "../error.ts";
+
+/** Random access to bytes: a file handle, an HTTP range reader, an R2 object, a Deno file. An ArrayBuffer is one. */
+export interface RangeSource {
+  /** Size in bytes. */
+  readonly byteLength: number;
+  /** The bytes from `start` (inclusive) to `end` (exclusive). */
+  slice(start: number, end: number): ArrayBuffer | Promise<ArrayBuffer>;
+}
+
+/** Where bytes come from. */
+export type Source = RangeSource | ArrayBuffer | Uint8Array | Blob;
+
+/** Finds a companion file (ONNX external data) by the relative name that the model gives. */
+export type Resolve = (name: string) => Source | Promise<Source>;
+
+/** A source in its one internal form: reads are checked, results are bytes. */
+export interface ByteSource {
+  readonly byteLength: number;
+  /** Exactly `end - start` bytes; throws `WlqError` `truncated` or `io`. */
+  read(start: number, end: number): Promise<Uint8Array>;
+}
+
+/** Wraps any {@link Source}. */
+export function byteSource(source: Source): ByteSource {
+  const byteLength = source instanceof Blob ? source.size : source.byteLength;
+  if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
+    throw new TypeError(`source.byteLength must be a size in bytes, got ${byteLength}`);
+  }
+  return {
+    byteLength,
+    async read(start, end) {
+      if (start < 0 || end < start || end > byteLength) {
+        throw new WlqError("truncated", `bytes ${start} to ${end} are wanted, the source has ${byteLength}`);
+      }
+      if (start === end) return new Uint8Array(0);
+      const bytes = await readOnce(source, start, end);
+      if (bytes.length !== end - start) {
+        throw new WlqError("truncated", `${end - start} bytes wanted at offset ${start}, the source gave ${bytes.length}`);
+      }
+      return bytes;
+    },
+  };
+}
+
+async function readOnce(source: Source, start: number, end: number): Promise<Uint8Array> {
+  if (source instanceof Uint8Array) return source.subarray(start, end);
+  if (source instanceof ArrayBuffer) return new Uint8Array(source, start, end - start);
+  try {
+    const part = await source.slice(start, end);
+    return new Uint8Array(part instanceof Blob ? await part.arrayBuffer() : part);
+  } catch (cause) {
+    if (cause instanceof WlqError) throw cause;
+    throw new WlqError("io", `reading bytes ${start} to ${end} failed: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,295 @@
+// Quantize: one tensor in memory to codebook and codes, and back.
+import { TileCoder } from "./assign.ts";
+import { type ClusterOptions, clusterGroups, type LloydStart, type Method, type Passes, type Wish, wholeRun } from "./cluster.ts";
+import {
+  bitsForLevels, type Coding, codebookGroups, decodeGrouping, type Granularity, type Grouping, groupingOf, packedBytes,
+  type QuantizedTensor, type ScalePer,
+} from "./codebook.ts";
+import { decodeInto, type RoundFormat } from "./decode.ts";
+import { clusterScaled } from "./scale.ts";
+import { countElements, type Tensor } from "./tensor.ts";
+import { decodeBinary, sharedDecodeScope } from "./wasm/decode.ts";
+import { type EncodeScope, encodeBinary, sharedEncodeScope } from "./wasm/encode.ts";
+
+/** How a tensor is to be quantized. */
+export interface QuantizeOptions {
+  /** Values a codebook, 2 to 256. Default 16. */
+  readonly levels?: number;
+  /** Instead of `levels`: 1 to 8, meaning 2^bits levels. */
+  readonly bits?: number;
+  /** Which weights share a codebook. Default `tensor`. */
+  readonly granularity?: Granularity;
+  /** Axis of the channels, for granularity or scale `channel`; may be negative. Default 0. */
+  readonly axis?: number;
+  /** Consecutive weights a group, for granularity or scale `group`. Default 64. */
+  readonly groupSize?: number;
+  /** A factor per channel or group before one shared codebook. Default `none`. */
+  readonly scale?: ScalePer;
+  /** Zero is one of the values, so that zeros stay zeros. Default false. */
+  readonly pinZero?: boolean;
+  /** How the codebook is found. Default `optimal`. */
+  readonly method?: Method;
+  /** Where `method: "lloyd"` starts. Default `linear`. */
+  readonly start?: LloydStart;
+  /** Most steps of `method: "lloyd"`. Default 100. */
+  readonly steps?: number;
+  /** A non-negative weight per weight (Fisher information, squared gradient): what an error there costs. */
+  readonly importance?: Float32Array;
+}
+
+/** The defaults of {@link QuantizeOptions}; the command line shows the same. */
+export const QUANTIZE_DEFAULTS = {
+  levels: 16,
+  granularity: "tensor",
+  axis: 0,
+  groupSize: 64,
+  scale: "none",
+  pinZero: false,
+  method: "optimal",
+  start: "linear",
+  steps: 100,
+} as const satisfies QuantizeOptions;
+
+/** Options with every choice made and checked against a shape. */
+export interface QuantizePlan {
+  readonly levels: number;
+  readonly granularity: Granularity;
+  readonly scale: ScalePer;
+  readonly axis: number;
+  readonly groupSize: number;
+  readonly shape: readonly number[];
+  readonly cluster: ClusterOptions;
+}
+
+/** Checks options against a shape. Throws `RangeError` or `TypeError` with the value that is wrong. */
+export function planQuantize(shape: readonly number[], options: QuantizeOptions, format: RoundFormat): QuantizePlan {
+  const { bits } = options;
+  if (bits !== undefined && (!Number.isInteger(bits) || bits < 1 || bits > 8)) {
+    throw new RangeError(`bits must be an integer from 1 to 8, got ${bits}`);
+  }
+  const levels = options.levels ?? (bits === undefined ? QUANTIZE_DEFAULTS.levels : 2 ** bits);
+  if (!Number.isInteger(levels) || levels < 2 || levels > 256) {
+    throw new RangeError(`levels must be an integer from 2 to 256, got ${levels}`);
+  }
+  if (bits !== undefined && levels !== 2 ** bits) {
+    throw new RangeError(`levels ${levels} and bits ${bits} contradict each other: give one of them`);
+  }
+  const granularity = oneOf("granularity", options.granularity ?? "tensor", ["tensor", "channel", "group"]);
+  const scale = oneOf("scale", options.scale ?? "none", ["none", "channel", "group"]);
+  const method = oneOf("method", options.method ?? "optimal", ["optimal", "lloyd", "uniform"]);
+  const start = oneOf("start", options.start ?? "linear", ["linear", "quantile"]);
+  if (scale !== "none" && granularity !== "tensor") {
+    throw new RangeError(`a scale stands before one shared codebook: scale "${scale}" needs granularity "tensor", got "${granularity}"`);
+  }
+  const rank = shape.length;
+  let axis = options.axis ?? 0;
+  if (axis < 0) axis += rank;
+  if (!Number.isInteger(axis) || axis < 0 || (rank > 0 && axis >= rank)) {
+    throw new RangeError(`axis ${options.axis} is outside the shape [${shape.join(", ")}]`);
+  }
+  const groupSize = options.groupSize ?? QUANTIZE_DEFAULTS.groupSize;
+  if (!Number.isSafeInteger(groupSize) || groupSize < 1) {
+    throw new RangeError(`groupSize must be a positive integer, got ${groupSize}`);
+  }
+  const steps = options.steps ?? QUANTIZE_DEFAULTS.steps;
+  if (!Number.isInteger(steps) || steps < 0) throw new RangeError(`steps must be a non-negative integer, got ${steps}`);
+  const by = scale === "none" ? granularity : scale;
+  return {
+    levels,
+    granularity,
+    scale,
+    axis: by === "channel" && rank > 0 ? axis : 0,
+    groupSize: by === "group" ? groupSize : 0,
+    shape,
+    cluster: { levels, method, pinZero: options.pinZero ?? false, format, start, steps },
+  };
+}
+
+function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
+  if (!allowed.includes(value)) throw new RangeError(`${name} must be one of ${allowed.join(", ")}, got ${String(value)}`);
+  return value;
+}
+
+/** The clustering passes of one tensor: its coding, without codes. */
+export function* clusterTensor(scope: EncodeScope, plan: QuantizePlan, weighted: boolean): Passes<Coding> {
+  const { levels, granularity, axis, groupSize, shape } = plan;
+  const base = { levels, granularity, axis, groupSize, shape };
+  if (plan.scale === "none") {
+    const grouping = groupingOf(granularity, shape, axis, groupSize);
+    return { ...base, codebook: yield* clusterGroups(scope, grouping, plan.cluster, weighted) };
+  }
+  const grouping = groupingOf(plan.scale, shape, axis, groupSize);
+  const whole = wholeRun(scope, grouping.count, weighted);
+  const { codebook, scale } = yield* clusterScaled(scope, whole, grouping, plan.cluster);
+  return { ...base, codebook, scale: { per: plan.scale, values: scale } };
+}
+
+/**
+ * Quantizes one tensor.
+ *
+ * @param weights finite float32 weights, row-major; a plain array is one dimension
+ * @returns codebook (groups x levels), packed codes, and what it cost
+ * @throws WlqError `non-finite` with the first index; RangeError or TypeError for wrong options
+ * @example
+ * const q = await quantize(weights, { levels: 16 });
+ * console.log(q.stats.sqnrDb, await dequantize(q));
+ */
+export async function quantize(weights: Float32Array | Tensor, options: QuantizeOptions = {}): Promise<QuantizedTensor> {
+  if (!encodeBinary.ready) await encodeBinary.load();
+  return quantizeSync(weights, options);
+}
+
+/** {@link quantize} without a promise, after `init()`. */
+export function quantizeSync(weights: Float32Array | Tensor, options: QuantizeOptions = {}): QuantizedTensor {
+  const { data, shape } = asTensor(weights);
+  const { importance } = options;
+  if (importance !== undefined && !(importance instanceof Float32Array)) {
+    throw new TypeError("importance must be a Float32Array");
+  }
+  if (importance && importance.length !== data.length) {
+    throw new RangeError(`importance has ${importance.length} values for ${data.length} weights`);
+  }
+  const plan = planQuantize(shape, options, 0);
+  const scope = sharedEncodeScope();
+  const mark = scope.mark();
+  try {
+    const by = plan.scale === "none" ? plan.granularity : "tensor";
+    const grouping = groupingOf(by, shape, plan.axis, plan.groupSize);
+    const passes = clusterTensor(scope, plan, importance !== undefined);
+    let step = passes.next();
+    while (!step.done) {
+      fulfil(scope, step.value, grouping, data, importance);
+      step = passes.next();
+    }
+    return codeTensor(scope, step.value, data);
+  } finally {
+    scope.release(mark);
+  }
+}
+
+function asTensor(weights: Float32Array | Tensor): Tensor {
+  if (weights instanceof Float32Array) return { data: weights, shape: [weights.length] };
+  if (!(weights?.data instanceof Float32Array) || !Array.isArray(weights.shape)) {
+    throw new TypeError("weights must be a Float32Array or { data: Float32Array, shape: number[] }");
+  }
+  const count = countElements(weights.shape);
+  if (count !== weights.data.length) {
+    throw new RangeError(`shape [${weights.shape.join(", ")}] has ${count} elements, data has ${weights.data.length}`);
+  }
+  return weights;
+}
+
+/** Copies the weights that a pass wishes for, and their importance, from arrays to Wasm memory. */
+function fulfil(
+  scope: EncodeScope,
+  wish: Wish,
+  grouping: Grouping,
+  data: Float32Array,
+  importance: Float32Array | undefined,
+): void {
+  copyGroups(scope, wish, wish.weights, grouping, data);
+  if (importance && wish.importance) copyGroups(scope, wish, wish.importance, grouping, importance);
+}
+
+function copyGroups(scope: EncodeScope, wish: Wish, target: number, grouping: Grouping, data: Float32Array): void {
+  const { first, last, start, end } = wish;
+  const { inner, outer, groups } = grouping;
+  if (outer === 1) {
+    const from = first * inner + start;
+    const to = Math.min(data.length, (last - 1) * inner + end);
+    scope.f32(target, to - from).set(data.subarray(from, to));
+    return;
+  }
+  const view = scope.f32(target, (last - first) * (end - start));
+  if (start === 0 && end === inner * outer && groups === last - first) {
+    const mark = scope.mark();
+    const spare = scope.reserve(data.length * 4);
+    scope.f32(spare, data.length).set(data);
+    scope.kernels.gather(target, spare, outer, groups, inner);
+    scope.release(mark);
+    return;
+  }
+  let at = 0;
+  for (let g = first; g < last; g++) {
+    for (let e = start; e < end; ) {
+      const o = Math.floor(e / inner);
+      const run = Math.min(end, (o + 1) * inner) - e;
+      const from = (o * groups + g) * inner + (e - o * inner);
+      if (run === 1) view[at] = data[from] as number;
+      else view.set(data.subarray(from, from + run), at);
+      at += run;
+      e += run;
+    }
+  }
+}
+
+/** Codes a tensor in memory with a coding that is already known. */
+function codeTensor(scope: EncodeScope, coding: Coding, data: Float32Array): QuantizedTensor {
+  const bits = bitsForLevels(coding.levels);
+  const codes = new Uint8Array(packedBytes(data.length, bits));
+  const coder = new TileCoder(scope, coding, 0);
+  for (let start = 0; start < data.length; start += coder.tileSize) {
+    const count = Math.min(coder.tileSize, data.length - start);
+    scope.f32(coder.weights, count).set(data.subarray(start, start + count));
+    coder.tile(start, count);
+    const bytes = coder.pack(count);
+    codes.set(scope.u8(coder.packed, bytes), (start * bits) / 8);
+  }
+  return { ...coding, bits, codes, stats: coder.stats() };
+}
+
+/**
+ * The weights a quantized tensor stands for, row-major.
+ *
+ * @param out where to write them (as many as the shape has); made if absent
+ * @throws RangeError where sizes contradict each other
+ */
+export async function dequantize(q: QuantizedTensor, out?: Float32Array): Promise<Float32Array> {
+  if (!decodeBinary.ready) await decodeBinary.load();
+  return dequantizeSync(q, out);
+}
+
+/** {@link dequantize} without a promise, after `init()`. */
+export function dequantizeSync(q: QuantizedTensor, out?: Float32Array): Float32Array {
+  const count = checkQuantized(q);
+  const target = out ?? new Float32Array(count);
+  if (!(target instanceof Float32Array)) throw new TypeError("out must be a Float32Array");
+  if (target.length !== count) throw new RangeError(`out has ${target.length} places for ${count} weights`);
+  decodeInto(sharedDecodeScope(), q, 0, target);
+  return target;
+}
+
+/** The codes of a quantized tensor, one byte each, row-major. */
+export function unpackCodes(q: Pick<QuantizedTensor, "codes" | "bits" | "shape">): Uint8Array {
+  const count = countElements(q.shape);
+  const { bits, codes } = q;
+  if (codes.length < packedBytes(count, bits)) {
+    throw new RangeError(`${count} codes of ${bits} bits need ${packedBytes(count, bits)} bytes, codes has ${codes.length}`);
+  }
+  const out = new Uint8Array(count);
+  const mask = (1 << bits) - 1;
+  for (let i = 0; i < count; i++) {
+    const bit = i * bits;
+    const byte = Math.floor(bit / 8);
+    const window = (codes[byte] as number) | ((codes[byte + 1] ?? 0) << 8);
+    out[i] = (window >> (bit - byte * 8)) & mask;
+  }
+  return out;
+}
+
+function checkQuantized(q: QuantizedTensor): number {
+  const count = countElements(q.shape);
+  const bits = bitsForLevels(q.levels);
+  const values = codebookGroups(q) * q.levels;
+  if (q.codebook.length !== values) {
+    throw new RangeError(`codebook has ${q.codebook.length} values, ${q.granularity} granularity and ${q.levels} levels need ${values}`);
+  }
+  if (q.codes.length < packedBytes(count, bits)) {
+    throw new RangeError(`${count} codes of ${bits} bits need ${packedBytes(count, bits)} bytes, codes has ${q.codes.length}`);
+  }
+  const { groups } = decodeGrouping(q);
+  if (q.scale && q.scale.values.length !== groups) {
+    throw new RangeError(`scale has ${q.scale.values.length} values for ${groups} groups`);
+  }
+  return count;
+}

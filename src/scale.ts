@@ -1,0 +1,200 @@
+// Scale: factors per channel or group before one shared codebook, found in turns with it.
+import { type ClusterOptions, clusterRun, type Passes, type Run, TILE } from "./cluster.ts";
+import type { Grouping } from "./codebook.ts";
+import type { EncodeScope } from "./wasm/encode.ts";
+
+/** A shared codebook and the scale values of its groups. */
+export interface ScaledCodebook {
+  readonly codebook: Float32Array;
+  readonly scale: Float32Array;
+}
+
+// Turns of codebook and scales: two give nearly all there is. A turn is some three passes over the weights.
+const TURNS = 2;
+// Larger groups start at their root mean square, smaller ones at their largest magnitude, which then has a code of its own.
+const SMALL_GROUP = 256;
+
+/**
+ * A codebook optimal for w / s with importance s^2 and, in turn, s as the least-squares fit of its group. Scales are
+ * float16 before any weight is assigned; the largest begins at 1, so that they fit float16's range.
+ * `whole` fetches the tensor as one run in row-major order.
+ */
+export function* clusterScaled(
+  scope: EncodeScope,
+  whole: Run,
+  grouping: Grouping,
+  options: ClusterOptions,
+): Passes<ScaledCodebook> {
+  const scale = new Float32Array(grouping.groups);
+  let codebook = new Float32Array(options.levels);
+  if (grouping.count === 0) return { codebook, scale };
+  const mark = scope.mark();
+  const fit = new ScaleFit(scope, whole, grouping, scale);
+  yield* fit.start();
+  for (let turn = 0; turn < TURNS; turn++) {
+    // the rounding to the tensor's dtype comes after the product with the scale
+    codebook = new Float32Array(yield* clusterRun(scope, fit.normalized(), { ...options, format: 0 }));
+    yield* fit.refit(codebook);
+  }
+  scope.release(mark);
+  return { codebook, scale };
+}
+
+/**
+ * Per-group sums and factors in Wasm memory. Where groups are consecutive stretches only those of one tile are held, so
+ * that millions of small groups cost nothing; channels of an inner axis come back again and again and are all held.
+ */
+class ScaleFit {
+  readonly #scope: EncodeScope;
+  readonly #whole: Run;
+  readonly #grouping: Grouping;
+  readonly #scale: Float32Array;
+  /** Tiles end at group ends and groups are finished with their tile. */
+  readonly #windowed: boolean;
+  readonly #tile: number;
+  readonly #held: number;
+  readonly #sums: number;
+  readonly #inverse: number;
+  readonly #square: number;
+  readonly #values: number;
+  readonly #cost: number;
+  readonly #codes: number;
+  readonly #codebook: number;
+  readonly #thresholds: number;
+
+  constructor(scope: EncodeScope, whole: Run, grouping: Grouping, scale: Float32Array) {
+    const { groups, inner, outer } = grouping;
+    this.#scope = scope;
+    this.#whole = whole;
+    this.#grouping = grouping;
+    this.#scale = scale;
+    this.#windowed = outer === 1 && inner <= TILE;
+    this.#tile = this.#windowed ? TILE - (TILE % inner) : TILE;
+    this.#held = this.#windowed ? Math.min(groups, Math.ceil(TILE / inner) + 1) : groups;
+    this.#sums = scope.reserve(this.#held * 32);
+    this.#inverse = scope.reserve(this.#held * 4);
+    this.#square = scope.reserve(this.#held * 4);
+    this.#values = scope.reserve(TILE * 4);
+    this.#cost = scope.reserve(TILE * 4);
+    this.#codes = scope.reserve(TILE);
+    this.#codebook = scope.reserve(1024);
+    this.#thresholds = scope.reserve(1024);
+  }
+
+  /** Scales from the groups' own size. */
+  *start(): Passes<void> {
+    const { inner, outer, count } = this.#grouping;
+    const size = Math.min(count, inner * outer);
+    yield* this.#eachTile(0, (sums) => {
+      const [square = 0, top = 0] = sums;
+      return size > SMALL_GROUP ? Math.sqrt(square / size) || top : top;
+    });
+    let largest = 0;
+    for (const s of this.#scale) largest = Math.max(largest, s);
+    if (largest > 0) for (let g = 0; g < this.#scale.length; g++) this.#scale[g] = (this.#scale[g] as number) / largest;
+    this.#round();
+  }
+
+  /** Scales that fit the codes of this codebook best. */
+  *refit(codebook: Float32Array): Passes<void> {
+    const scope = this.#scope;
+    scope.f32(this.#codebook, codebook.length).set(codebook);
+    scope.kernels.thresholds(this.#thresholds, this.#codebook, codebook.length, 256);
+    this.#hold(0, this.#held);
+    yield* this.#eachTile(codebook.length, ([, , cross = 0, own = 0], present) => {
+      return own > 0 && cross > 0 ? cross / own : present;
+    });
+    this.#round();
+  }
+
+  /** The tensor as w / s, each weight counting s^2 times its importance. */
+  normalized(): Run {
+    const fit = this;
+    const whole = this.#whole;
+    this.#hold(0, this.#held);
+    return {
+      count: whole.count,
+      weights: this.#values,
+      importance: this.#cost,
+      *fetch(start, end) {
+        yield* whole.fetch(start, end);
+        fit.#normalize(start, end - start);
+      },
+    };
+  }
+
+  // Sums of every group, then its new scale; `levels` > 0: with the codes of the codebook held in Wasm memory.
+  *#eachTile(levels: number, scaleOf: (sums: Float64Array, present: number) => number): Passes<void> {
+    const scope = this.#scope;
+    const { groups, inner, count } = this.#grouping;
+    if (!this.#windowed) scope.u8(this.#sums, this.#held * 32).fill(0);
+    for (let start = 0; start < count; start += this.#tile) {
+      const n = Math.min(this.#tile, count - start);
+      yield* this.#whole.fetch(start, start + n);
+      if (levels > 0) {
+        // nearest in w / s is nearest in w but for a rounding: good enough to fit a factor
+        this.#normalize(start, n);
+        scope.kernels.assign(this.#codes, this.#values, n, this.#thresholds, levels, 0);
+        scope.kernels.lookup32(this.#values, this.#codes, n, this.#codebook, levels);
+      }
+      const period = this.#windowed ? -1 : groups;
+      const first = this.#windowed ? 0 : start % (groups * inner);
+      if (this.#windowed) scope.u8(this.#sums, this.#held * 32).fill(0);
+      scope.kernels.scaleSums(
+        this.#sums, this.#whole.weights, levels > 0 ? this.#values : 0, this.#whole.importance, n, inner, period, first,
+      );
+      if (this.#windowed) this.#settle(start / inner, Math.ceil(n / inner), scaleOf);
+    }
+    if (!this.#windowed) this.#settle(0, groups, scaleOf);
+  }
+
+  #settle(first: number, groups: number, scaleOf: (sums: Float64Array, present: number) => number): void {
+    const sums = this.#scope.f64(this.#sums, groups * 4);
+    for (let j = 0; j < groups; j++) {
+      this.#scale[first + j] = scaleOf(sums.subarray(j * 4, j * 4 + 4), this.#scale[first + j] as number);
+    }
+  }
+
+  // w / s and s^2 of the weights in hand, to `#values` and `#cost`.
+  #normalize(start: number, count: number): void {
+    const { inner, groups } = this.#grouping;
+    let first = start % (groups * inner);
+    if (this.#windowed) {
+      const group = Math.floor(start / inner);
+      first = start - group * inner;
+      this.#hold(group, Math.min(groups, Math.ceil((start + count) / inner)) - group);
+    }
+    this.#scope.kernels.normalizeRuns(
+      this.#values, this.#cost, this.#whole.weights, this.#whole.importance, count,
+      this.#inverse, this.#square, inner, this.#windowed ? -1 : groups, first,
+    );
+  }
+
+  #hold(first: number, groups: number): void {
+    const inverse = this.#scope.f32(this.#inverse, groups);
+    const square = this.#scope.f32(this.#square, groups);
+    for (let j = 0; j < groups; j++) {
+      const s = this.#scale[first + j] ?? 0;
+      inverse[j] = s > 0 ? 1 / s : 0;
+      square[j] = s * s;
+    }
+  }
+
+  // To float16; a scale too small for it is kept at the smallest, since 0 is for groups of zeros.
+  #round(): void {
+    const scale = this.#scale;
+    const mark = this.#scope.mark();
+    const at = this.#scope.reserve(TILE * 4);
+    for (let from = 0; from < scale.length; from += TILE) {
+      const part = scale.subarray(from, from + TILE);
+      for (let g = 0; g < part.length; g++) {
+        const s = part[g] as number;
+        part[g] = s > 0 ? Math.min(65504, Math.max(s, 2 ** -24)) : 0;
+      }
+      this.#scope.f32(at, part.length).set(part);
+      this.#scope.kernels.roundTo(at, part.length, 1);
+      part.set(this.#scope.f32(at, part.length));
+    }
+    this.#scope.release(mark);
+  }
+}

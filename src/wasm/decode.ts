@@ -1,0 +1,24 @@
+// The decode binary: kernels for unpacking and look-up.
+import scalar from "../../build/decode.scalar.wasm";
+import simd from "../../build/decode.simd.wasm";
+import { Binary } from "./kernel.ts";
+import { Scope } from "./scope.ts";
+
+/** The kernels, as the compiler types them. */
+export type DecodeKernels = Awaited<ReturnType<typeof import("../../build/decode.simd.js").instantiate>>;
+export type DecodeScope = Scope<DecodeKernels>;
+
+export const decodeBinary: Binary = new Binary(simd, scalar);
+
+let shared: DecodeScope | undefined;
+
+/** A scope of its own for work that awaits in between; its memory goes when the scope does. */
+export function decodeScope(): DecodeScope {
+  return new Scope(decodeBinary.exports() as unknown as DecodeKernels);
+}
+
+/** The scope that synchronous work shares. */
+export function sharedDecodeScope(): DecodeScope {
+  shared ??= decodeScope();
+  return shared;
+}

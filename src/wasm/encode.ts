@@ -1,0 +1,24 @@
+// The encode binary: kernels for clustering, assignment and packing.
+import scalar from "../../build/encode.scalar.wasm";
+import simd from "../../build/encode.simd.wasm";
+import { Binary } from "./kernel.ts";
+import { Scope } from "./scope.ts";
+
+/** The kernels, as the compiler types them. */
+export type EncodeKernels = Awaited<ReturnType<typeof import("../../build/encode.simd.js").instantiate>>;
+export type EncodeScope = Scope<EncodeKernels>;
+
+export const encodeBinary: Binary = new Binary(simd, scalar);
+
+let shared: EncodeScope | undefined;
+
+/** A scope of its own for work that awaits in between; its memory goes when the scope does. */
+export function encodeScope(): EncodeScope {
+  return new Scope(encodeBinary.exports() as unknown as EncodeKernels);
+}
+
+/** The scope that synchronous work shares. */
+export function sharedEncodeScope(): EncodeScope {
+  shared ??= encodeScope();
+  return shared;
+}
