@@ -100,7 +100,9 @@ function tabled(codes: usize, src: usize, count: usize, thresholdsAt: usize, tab
 export function assignTable(table: usize, thresholdsAt: usize, levels: i32): void {
   let c: usize = 0;
   const last = <usize>(levels - 1);
-  // ascending values: negative cells from the largest magnitude down, then positive ones up; infinities and NaN stay 0
+  // infinities and NaN begin at code 0, so that they, too, get the number of thresholds below them
+  memory.fill(table, 0, 65536);
+  // ascending values: negative cells from the largest magnitude down, then positive ones up
   for (let cell: u32 = 0xff7f; cell >= 0x8000; cell--) {
     const smallest = reinterpret<f32>((cell << 16) | 0xffff);
     while (c < last && load<f32>(thresholdsAt + (c << 2)) < smallest) c++;

@@ -49,7 +49,7 @@ export class TileCoder {
     const padded = groups === 1 ? 256 : this.#stride;
     const most = Math.max(8, Math.floor(CODEBOOK_BYTES / ((levels + padded) * 4)));
     this.#all = groups <= most;
-    this.tileSize = this.#all ? TILE : Math.min(TILE, ((most - 1) * inner) & ~7);
+    this.tileSize = this.#all ? TILE : Math.min(TILE, (most - 1) * inner) & ~7;
     const held = this.#all ? groups : Math.min(groups, Math.ceil(this.tileSize / inner) + 1);
     this.weights = scope.reserve(TILE * 4);
     this.decoded = scope.reserve(TILE * 4);
@@ -127,8 +127,8 @@ export class TileCoder {
       errors[c] = totals[2 * c + 1] as number;
     }
     const [squares = 0, worst = 0] = this.#scope.f64(this.#sums, 2);
-    const storedBits = count * this.#bits + codebook.length * 32 + (scale ? scale.values.length * 16 : 0);
-    return statsOf(count, squares, counts, errors, worst, storedBits);
+    const tableBits = codebook.length * 32 + (scale ? scale.values.length * 16 : 0);
+    return statsOf(count, squares, counts, errors, worst, this.#bits, tableBits);
   }
 }
 
@@ -139,7 +139,8 @@ function statsOf(
   counts: Float64Array,
   errors: Float64Array,
   worst: number,
-  storedBits: number,
+  bits: number,
+  tableBits: number,
 ): QuantizationStats {
   let error = 0;
   let entropy = 0;
@@ -150,12 +151,14 @@ function statsOf(
   }
   return {
     count,
+    sumSquares: squares,
     mse: count > 0 ? error / count : 0,
     sqnrDb: error > 0 ? 10 * Math.log10(squares / error) : null,
     maxError: Math.sqrt(worst),
     // w.q = (w.w + q.q - e.e) / 2 needs q.q; for centroids w.q = q.q, so q.q = w.w - e.e up to their rounding
     cosine: squares > 0 ? Math.sqrt(Math.max(0, 1 - error / squares)) : 1,
-    bitsPerWeight: count > 0 ? storedBits / count : 0,
+    bitsPerWeight: count > 0 ? bits + tableBits / count : 0,
+    tableBitsPerWeight: count > 0 ? tableBits / count : 0,
     entropyBits: entropy,
     counts,
     errors,

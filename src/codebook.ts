@@ -17,6 +17,8 @@ export interface Scale {
 export interface QuantizationStats {
   /** Number of weights. */
   readonly count: number;
+  /** Sum of squared weights. */
+  readonly sumSquares: number;
   /** Mean squared error per weight. */
   readonly mse: number;
   /** 10 log10(sum w^2 / sum (w - q)^2) in dB; `null` where the error is zero. */
@@ -27,6 +29,8 @@ export interface QuantizationStats {
   readonly cosine: number;
   /** Stored bits per weight, codebook and scales counted. */
   readonly bitsPerWeight: number;
+  /** The share of codebook and scales in it. */
+  readonly tableBitsPerWeight: number;
   /** Order-0 entropy of the codes, in bits per weight: what an entropy coder could reach. */
   readonly entropyBits: number;
   /** Weights per code, over all codebooks. */

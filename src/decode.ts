@@ -35,7 +35,7 @@ export class TileDecoder {
     const { groups, inner } = this.#grouping;
     const most = Math.max(8, Math.floor(CODEBOOK_BYTES / (coding.levels * 4)));
     this.#all = groups <= most;
-    this.tileSize = this.#all ? TILE : Math.min(TILE, ((most - 1) * inner) & ~7);
+    this.tileSize = this.#all ? TILE : Math.min(TILE, (most - 1) * inner) & ~7;
     const held = this.#all ? groups : Math.min(groups, Math.ceil(this.tileSize / inner) + 1);
     this.#packed = scope.reserve(TILE);
     this.#codes = scope.reserve(TILE);

@@ -1,10 +1,16 @@
 // wlq: quantize tensors and compress model files.
-export type {
-  Coding, Granularity, QuantizationStats, QuantizedTensor, Scale, ScalePer,
-} from "./codebook.ts";
+export type { Coding, Granularity, QuantizationStats, QuantizedTensor, Scale, ScalePer } from "./codebook.ts";
+export { type CompressOptions, compress, type FileOptions, type Progress } from "./compress.ts";
+export { type DecompressReport, decompress } from "./decompress.ts";
 export { WlqError, type WlqErrorCode } from "./error.ts";
+export type { Format, Model, TensorEntry } from "./formats/format.ts";
 export { type InitOptions, init } from "./init.ts";
+export { type Inspection, type InspectedTensor, inspect, type Verification, verify } from "./inspect.ts";
+export type { Sink } from "./io/sink.ts";
+export type { RangeSource, Resolve, Source } from "./io/source.ts";
 export {
   dequantize, dequantizeSync, QUANTIZE_DEFAULTS, type QuantizeOptions, quantize, quantizeSync, unpackCodes,
 } from "./quantize.ts";
+export type { Report, TensorReport } from "./report.ts";
+export type { SelectOptions, TensorRule } from "./select.ts";
 export type { Tensor } from "./tensor.ts";

@@ -32,7 +32,7 @@ export type Dtype = keyof typeof DTYPE_BITS;
 /** The dtypes whose tensors wlq quantizes. F64 goes through float32. */
 export type FloatDtype = "F64" | "F32" | "F16" | "BF16";
 
-export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
+export function isFloatDtype(dtype: string): dtype is FloatDtype {
   return dtype === "F32" || dtype === "F16" || dtype === "BF16" || dtype === "F64";
 }
 

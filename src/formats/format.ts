@@ -1,14 +1,13 @@
 // What a model format must offer so that compress and decompress can stream its tensors.
 import type { Resolve, ByteSource } from "../io/source.ts";
 import type { Segment } from "../io/segment.ts";
-import type { Dtype } from "../tensor.ts";
 
 /** One tensor of a model file. Its payload is read in ranges, always as little-endian raw bytes. */
 export interface TensorEntry {
   /** Unique within the model. */
   readonly name: string;
-  /** In safetensors' spelling: F32, BF16, I64, F8_E4M3 … */
-  readonly dtype: Dtype;
+  /** In safetensors' spelling: F32, BF16, I64, F8_E4M3 …; dtypes that wlq does not know pass through. */
+  readonly dtype: string;
   readonly shape: readonly number[];
   /** Size of the raw payload in bytes. */
   readonly byteLength: number;
@@ -28,6 +27,15 @@ export interface OutputFiles {
   readonly companions: ReadonlyMap<string, readonly Segment[]>;
 }
 
+/** A model that decodes its own weights. */
+export interface InGraph {
+  readonly files: OutputFiles;
+  /** Tensors that were left as they are, since decoding them in the graph would not save bytes. */
+  readonly left: readonly string[];
+  /** What each coded tensor takes in the output, in bytes. */
+  readonly bytes?: ReadonlyMap<string, number>;
+}
+
 /** An opened model file. */
 export interface Model {
   readonly format: string;
@@ -44,6 +52,10 @@ export interface Model {
    * and `dense` puts them back. Absent for formats that are nothing but tensors (safetensors).
    */
   skeleton?(omit: ReadonlySet<string>): Promise<readonly Segment[]>;
+  /** The file with the given tensors decoded inside the model; absent for formats without a graph. */
+  inGraph?(coded: ReadonlyMap<string, CodedTensor>): Promise<InGraph>;
+  /** Bytes of the companion files that the model refers to. */
+  readonly companionBytes?: number;
 }
 
 /** Options of {@link Format.open}. */

@@ -1,61 +1,49 @@
 // `--to onnx`: coded tensors become nodes that decode them, so that any ONNX runtime runs the smaller file.
-import { WlqError } from "../error.ts";
-import { segmentsByteLength } from "../io/segment.ts";
+import { copySegment, segmentsByteLength } from "../io/segment.ts";
 import type { Segment } from "../io/segment.ts";
 import { countElements } from "../tensor.ts";
-import type { CodedTensor, Model, OutputFiles, TensorEntry } from "./format.ts";
+import type { CodedTensor, InGraph, TensorEntry } from "./format.ts";
 import type { Constant, OnnxFile, Scope } from "./onnx-graph.ts";
-import { checkNames, isOverridable, missing, movable, onnxState } from "./onnx-model.ts";
-import type { Stored } from "./onnx-model.ts";
+import { checkNames, isOverridable, missing, movable } from "./onnx-model.ts";
+import type { OnnxState, Stored } from "./onnx-model.ts";
 import { DATA_TYPE, exactBfloat, exactHalf, NodeList } from "./onnx-nodes.ts";
+import { onnxError } from "./onnx-payload.ts";
 import { digitTable, packedSegment, packings } from "./onnx-pack.ts";
 import type { Packing } from "./onnx-pack.ts";
 import { assemble, rawData, tensorBody } from "./onnx-write.ts";
 import type { Body } from "./onnx-write.ts";
-import { sourceSegment } from "./protobuf.ts";
 import type { Edit } from "./protobuf.ts";
 
 /** Reshape and Constant are usable from 7 on; from 9 on Cast and Gather take all that is needed. */
 const LEAST_OPSET = 9;
 
-/** What {@link onnxWithCodes} made. */
-export interface DecodingModel {
-  readonly files: OutputFiles;
-  /** Coded tensors that stay dense, because decoding nodes would be larger or are impossible. */
-  readonly left: readonly string[];
-}
-
 /**
  * Writes an ONNX model in which every coded tensor is decoded by standard operators.
  *
- * @param model opened by `onnx()`
  * @param coded tensors by name
  * @param payloads dense payloads for tensors that are not coded or are `left`; without one they keep their own
  * @throws WlqError `unsupported` below opset 9; `not-found` for an unknown tensor, or one whose payload a skeleton lacks
  */
-export async function onnxWithCodes(
-  model: Model,
-  coded: ReadonlyMap<string, CodedTensor>,
-  payloads: ReadonlyMap<string, Segment> = new Map(),
-): Promise<DecodingModel> {
-  const state = onnxState(model);
-  checkNames(state, [...coded.keys()].map((name) => [name, undefined] as const));
-  checkNames(state, [...payloads].map(([name, { byteLength }]) => [name, byteLength] as const));
-  const names = new Names(freePrefix(state.file));
+export function inGraph(state: OnnxState, coded: ReadonlyMap<string, CodedTensor>, payloads: ReadonlyMap<string, Segment>): InGraph {
+  checkNames(state, coded.keys());
+  checkNames(state, payloads.keys(), payloads);
+  const fresh = freshNames(state.file);
   const tables = new Map<Scope, Map<number, string>>();
   const fixed: Edit[] = [];
   const bodies: Body[] = [];
   const taken = new Set<Stored>();
   const left: string[] = [];
+  const bytes = new Map<string, number>();
   for (const item of state.stored) {
     const { entry, constant, payload } = item;
     const codedTensor = entry && coded.get(entry.name);
     if (entry && constant && codedTensor) {
-      const decoding = decode(state.file, constant, entry, codedTensor, names, tables);
+      const decoding = decode(state.file, constant, entry, codedTensor, fresh, tables);
       const bytesNow = constant.end - constant.start + (payload && !payload.at ? 0 : entry.byteLength);
       if (decoding && decoding.bytes < bytesNow) {
         taken.add(item);
-        accept(decoding, constant, state.file, tables, fixed, bodies);
+        bytes.set(entry.name, decoding.bytes);
+        accept(decoding, constant, tables, fixed, bodies);
         continue;
       }
       left.push(entry.name);
@@ -64,35 +52,23 @@ export async function onnxWithCodes(
     if (!given && entry && !payload) throw missing(entry.name);
     if (!given && !payload?.at) continue;
     taken.add(item);
-    bodies.push(tensorBody(item.tensor, given ?? sourceSegment(payload!, 0, payload!.byteLength)));
+    bodies.push(tensorBody(item.tensor, given ?? copySegment(payload!, 0, payload!.byteLength)));
   }
   const files = assemble(state.source, fixed, bodies, () => movable(state.stored, taken), new Map(), state.options);
-  return { files, left };
+  return { files, left, bytes };
 }
 
-/** Names that nothing in the model has; a candidate that is not taken gives its names back. */
-class Names {
-  count = 0;
-  readonly #prefix: string;
-
-  constructor(prefix: string) {
-    this.#prefix = prefix;
-  }
-
-  readonly fresh = (): string => this.#prefix + (this.count++).toString(36);
-}
-
-/** Short on purpose: a name is written several times for every tensor. */
-function freePrefix({ scopes }: OnnxFile): string {
+/** Makes names that nothing in the model has; short on purpose, since each is written several times for every tensor. */
+function freshNames({ scopes }: OnnxFile): () => string {
   let prefix = "wlq/";
   const clashes = (name: string): boolean => name.startsWith(prefix);
-  const anyClash = (scope: Scope): boolean =>
-    scope.constants.some(({ name }) => clashes(name)) ||
-    scope.inputs.some(({ name }) => clashes(name)) ||
-    scope.outputs.some(clashes) ||
-    scope.nodes.some(({ inputs, outputs }) => inputs.some(clashes) || outputs.some(clashes));
+  const anyClash = ({ constants, inputs, nodes }: Scope): boolean =>
+    constants.some(({ name }) => clashes(name)) ||
+    [...inputs.keys()].some(clashes) ||
+    nodes.some((node) => node.inputs.some(clashes) || node.outputs.some(clashes));
   for (let n = 1; scopes.some(anyClash); n++) prefix = `wlq${n}/`;
-  return prefix;
+  let count = 0;
+  return () => prefix + (count++).toString(36);
 }
 
 /** Nodes for one tensor. */
@@ -111,29 +87,22 @@ function decode(
   constant: Constant,
   entry: TensorEntry,
   given: CodedTensor,
-  names: Names,
+  fresh: () => string,
   tables: ReadonlyMap<Scope, ReadonlyMap<number, string>>,
 ): Decoding | undefined {
   const { scope } = constant;
   const count = checkCoded(entry, given);
   const coded = given.levels === 1 ? twoLevels(given) : given;
   if (scope.opset < LEAST_OPSET) {
-    throw new WlqError("unsupported", `ONNX tensor "${entry.name}": decoding in the graph takes opset ${LEAST_OPSET}, the model has ${scope.opset}`, {
-      tensor: entry.name,
-    });
+    throw onnxError("unsupported", entry.name, `decoding in the graph takes opset ${LEAST_OPSET}, the model has ${scope.opset}`);
   }
   // A node's output may not have an input's name; training graphs refer to initializers; bfloat16 came with opset 13.
   if (isOverridable(file, constant) || (file.hasTraining && !constant.node) || (entry.dtype === "BF16" && scope.opset < 13)) return undefined;
-  const before = names.count;
-  let best: (Decoding & { namesUsed: number }) | undefined;
+  let best: Decoding | undefined;
   for (const packing of packings(coded.levels)) {
-    // Mod came with opset 10.
-    if (packing.unitBytes === 4 && scope.opset < 10) continue;
-    names.count = before;
-    const candidate = decodeWith(packing, constant, entry, coded, count, names, tables);
-    if (!best || candidate.bytes < best.bytes) best = { ...candidate, namesUsed: names.count };
+    const candidate = decodeWith(packing, constant, entry, coded, count, fresh, tables);
+    if (!best || candidate.bytes < best.bytes) best = candidate;
   }
-  names.count = best!.namesUsed;
   return best;
 }
 
@@ -154,7 +123,7 @@ function checkCoded({ name, shape }: TensorEntry, { levels, granularity, axis, g
 /** Digits to the base 1 carry nothing: a lone level counts as two equal ones. */
 function twoLevels(coded: CodedTensor): CodedTensor {
   const codebook = new Float32Array(coded.codebook.length * 2);
-  coded.codebook.forEach((value, i) => codebook.fill(value, 2 * i, 2 * i + 2));
+  for (let i = 0; i < codebook.length; i++) codebook[i] = coded.codebook[i >> 1]!;
   return { ...coded, levels: 2, codebook };
 }
 
@@ -164,7 +133,7 @@ function decodeWith(
   { name, dtype, shape }: TensorEntry,
   { levels, granularity, axis, groupSize, codebook, scale, codes }: CodedTensor,
   count: number,
-  names: Names,
+  fresh: () => string,
   tables: ReadonlyMap<Scope, ReadonlyMap<number, string>>,
 ): Decoding {
   const { I32, I64 } = DATA_TYPE;
@@ -175,8 +144,8 @@ function decodeWith(
   const units = Math.ceil((inGroups ? grid[0]! * group : count) / packing.codes);
   const bytes = packing.unitBytes === 1;
 
-  const packed = names.fresh();
-  const list = new NodeList(names.fresh);
+  const packed = fresh();
+  const list = new NodeList(fresh);
   let table: Decoding["table"];
   const type = dtype as "F32" | "F16" | "BF16" | "F64";
   const values = floats(list, codebook, [codebook.length], scale ? "F32" : type);
@@ -188,7 +157,10 @@ function decodeWith(
   if (!bytes) {
     const powers = Array.from({ length: packing.codes }, (_, i) => packing.levels ** i);
     at = list.op("Div", [packed, list.integers(I32, [packing.codes], powers)]);
-    at = list.op("Mod", [at, list.integers(I32, [], [packing.levels])]);
+    const base = list.integers(I32, [], [packing.levels]);
+    // Mod came with opset 10.
+    if (scope.opset < 10) at = list.op("Sub", [at, list.op("Mul", [list.op("Div", [at, base]), base])]);
+    else at = list.op("Mod", [at, base]);
     if (direct) at = list.op("Gather", [values, at]);
   } else {
     at = list.op("Cast", [packed], { to: I32 });
@@ -198,7 +170,7 @@ function decodeWith(
       while (owner.parent) owner = owner.parent;
       let digits = tables.get(owner)?.get(packing.levels);
       if (digits === undefined) {
-        const shared = new NodeList(names.fresh);
+        const shared = new NodeList(fresh);
         const rows = packing.levels ** packing.codes;
         digits = shared.op("Cast", [shared.constant(DATA_TYPE.U8, [rows, packing.codes], rawData(digitTable(packing)))], { to: I32 });
         table = { scope: owner, levels: packing.levels, name: digits, nodes: shared.encode(owner.isFunction ? 7 : 1) };
@@ -281,7 +253,6 @@ function floats(list: NodeList, values: Float32Array, dims: readonly number[], d
 function accept(
   { table, codes, nodes }: Decoding,
   { scope, node, name, start, end }: Constant,
-  file: OnnxFile,
   tables: Map<Scope, Map<number, string>>,
   fixed: Edit[],
   bodies: Body[],
@@ -299,9 +270,8 @@ function accept(
   }
   fixed.push({ within, start, end, bytes: [] });
   // Below IR version 4 every initializer is listed as an input.
-  for (const input of scope.inputs) {
-    if (input.name === name) fixed.push({ within, start: input.start, end: input.end, bytes: [] });
-  }
+  const input = scope.inputs.get(name);
+  if (input) fixed.push({ within, start: input.start, end: input.end, bytes: [] });
   const first = within.start;
   bodies.push({ bytes: codes, edits: (data) => [{ within, start: first, end: first, bytes: nodes(data) }] });
 }

@@ -1,7 +1,7 @@
 // An ONNX model's structure: scopes, nodes and constants as byte ranges, their payloads jumped over.
 import { WlqError } from "../error.ts";
 import type { ByteSource } from "../io/source.ts";
-import { LENGTH, lengthTag, varintTag, WireReader } from "./protobuf.ts";
+import { LENGTH, lengthTag, VARINT, varintTag, WireReader } from "./protobuf.ts";
 import type { Field, Message } from "./protobuf.ts";
 
 /** What an ONNX file may make us keep in memory. */
@@ -72,9 +72,8 @@ export interface Scope {
   readonly isFunction: boolean;
   readonly nodes: Node[];
   readonly constants: Constant[];
-  /** `start` to `end` is the whole field. */
-  readonly inputs: { readonly name: string; readonly start: number; readonly end: number }[];
-  readonly outputs: string[];
+  /** By name, in order; `start` to `end` is the whole field. */
+  readonly inputs: Map<string, { readonly start: number; readonly end: number }>;
   /** Version of the standard operators; 1 when nothing is imported. */
   opset: number;
   /** Of a function: what nodes call it. */
@@ -95,121 +94,88 @@ export interface OnnxFile {
 
 /** Reads the structure of a model. */
 export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
-  return new Reader(source).file();
-}
+  const wire = new WireReader(source);
+  const scopes: Scope[] = [];
+  const others: TensorProto[] = [];
+  const counts = { nodes: 0, constants: 0 };
+  let irVersion = 0;
+  let opset = 1;
+  let main: Scope | undefined;
+  let hasTraining = false;
 
-class Reader {
-  readonly #wire: WireReader;
-  readonly #scopes: Scope[] = [];
-  readonly #others: TensorProto[] = [];
-  #nodes = 0;
-  #constants = 0;
-
-  constructor(source: ByteSource) {
-    this.#wire = new WireReader(source);
-  }
-
-  async file(): Promise<OnnxFile> {
-    const { root } = this.#wire;
-    let irVersion = 0;
-    let main: Scope | undefined;
-    let hasTraining = false;
-    const opset = { opset: 1 };
-    await this.#wire.walk(root, (field) => {
-      switch (field.tag) {
-        case varintTag(1):
-          irVersion = field.value;
-          return;
-        case lengthTag(7):
-          if (main) throw new WlqError("malformed", `ONNX: a second graph at byte ${field.start}, a model has one`);
-          main = newScope(this.#wire.child(root, field));
-          return this.#scope(main);
-        case lengthTag(8):
-          return this.#opset(this.#wire.child(root, field), opset);
-        case lengthTag(20):
-          hasTraining = true;
-          return;
-        case lengthTag(25):
-          return this.#scope(newScope(this.#wire.child(root, field), undefined, true));
-      }
-    });
-    if (!main) throw new WlqError("malformed", "ONNX: the file has no graph, a model has one");
-    for (const scope of this.#scopes) {
-      if (scope.parent) scope.opset = scope.parent.opset;
-      else if (!scope.isFunction) scope.opset = opset.opset;
+  await wire.walk(wire.root, (field) => {
+    switch (field.tag) {
+      case varintTag(1):
+        irVersion = field.value;
+        return;
+      case lengthTag(7):
+        if (main) throw new WlqError("malformed", `ONNX: a second graph at byte ${field.start}, a model has one`);
+        main = newScope(wire.child(wire.root, field));
+        return readScope(main);
+      case lengthTag(8):
+        return readOpset(wire.root, field, (version) => (opset = version));
+      case lengthTag(20):
+        hasTraining = true;
+        return;
+      case lengthTag(25):
+        return readScope(newScope(wire.child(wire.root, field), undefined, true));
     }
-    return { irVersion, main, scopes: this.#scopes, others: this.#others, hasTraining };
+  });
+  if (!main) throw new WlqError("malformed", "ONNX: the file has no graph, a model has one");
+  for (const scope of scopes) {
+    if (scope.parent) scope.opset = scope.parent.opset;
+    else if (!scope.isFunction) scope.opset = opset;
+  }
+  return { irVersion, main, scopes, others, hasTraining };
+
+  function countOne(what: keyof typeof counts): void {
+    if (++counts[what] > ONNX_LIMITS[what]) throw new WlqError("limit", `ONNX: more than ${ONNX_LIMITS[what]} ${what}`);
   }
 
-  async #opset(message: Message, into: { opset: number }): Promise<void> {
-    let domain = "";
-    let version = 1;
-    await this.#wire.walk(message, async (field) => {
-      if (field.tag === lengthTag(1)) domain = await this.#wire.text(field);
-      if (field.tag === varintTag(2)) version = field.value;
+  /** Field 1 of a message, a name or key, and the text of field 2 where `withValue`. */
+  async function readTexts(parent: Message, field: Field, withValue?: boolean): Promise<[string, string]> {
+    const texts: [string, string] = ["", ""];
+    await wire.walk(wire.child(parent, field), async (inner) => {
+      if (inner.tag === lengthTag(1)) texts[0] = await wire.text(inner);
+      if (withValue && inner.tag === lengthTag(2)) texts[1] = await wire.text(inner);
     });
-    if (isStandard(domain)) into.opset = version;
+    return texts;
+  }
+
+  async function readOpset(parent: Message, field: Field, found: (version: number) => void): Promise<void> {
+    let version = 1;
+    const [domain] = await readTexts(parent, field);
+    await wire.walk(wire.child(parent, field), (inner) => {
+      if (inner.tag === varintTag(2)) version = inner.value;
+    });
+    if (isStandard(domain)) found(version);
   }
 
   /** A GraphProto or a FunctionProto: their field numbers differ. */
-  async #scope(scope: Scope): Promise<void> {
-    this.#scopes.push(scope);
-    const wire = this.#wire;
-    const { message } = scope;
-    await wire.walk(message, scope.isFunction ? functionField.bind(this) : graphField.bind(this));
-
-    function graphField(this: Reader, field: Field): Promise<void> | void {
-      switch (field.tag) {
-        case lengthTag(1):
-          return this.#node(scope, field);
-        case lengthTag(5):
-          return this.#initializer(scope, field);
-        case lengthTag(11):
-          return this.#named(message, field).then((name) => void scope.inputs.push({ name, start: field.start, end: field.end }));
-        case lengthTag(12):
-          return this.#named(message, field).then((name) => void scope.outputs.push(name));
-        case lengthTag(15):
-          return this.#sparse(wire.child(message, field));
-      }
-    }
-
-    function functionField(this: Reader, field: Field): Promise<void> | void {
-      switch (field.tag) {
-        case lengthTag(1):
-          return wire.text(field).then((text) => void (scope.op = text));
-        case lengthTag(4):
-          return wire.text(field).then((name) => void scope.inputs.push({ name, start: field.start, end: field.end }));
-        case lengthTag(5):
-          return wire.text(field).then((name) => void scope.outputs.push(name));
-        case lengthTag(7):
-          return this.#node(scope, field);
-        case lengthTag(9):
-          return this.#opset(wire.child(message, field), scope);
-        case lengthTag(10):
-          return wire.text(field).then((text) => void (scope.domain = text));
-      }
-    }
-  }
-
-  /** The name of a ValueInfoProto. */
-  async #named(parent: Message, field: Field): Promise<string> {
-    let name = "";
-    await this.#wire.walk(this.#wire.child(parent, field), async (inner) => {
-      if (inner.tag === lengthTag(1)) name = await this.#wire.text(inner);
+  async function readScope(scope: Scope): Promise<void> {
+    scopes.push(scope);
+    const { message, isFunction } = scope;
+    await wire.walk(message, async (field) => {
+      const { tag, start, end } = field;
+      if (tag === lengthTag(isFunction ? 7 : 1)) await readNode(scope, field);
+      else if (isFunction) {
+        if (tag === lengthTag(1)) scope.op = await wire.text(field);
+        else if (tag === lengthTag(4)) scope.inputs.set(await wire.text(field), field);
+        else if (tag === lengthTag(9)) await readOpset(message, field, (version) => (scope.opset = version));
+        else if (tag === lengthTag(10)) scope.domain = await wire.text(field);
+      } else if (tag === lengthTag(5)) {
+        const tensor = await readTensor(message, field);
+        scope.constants.push({ scope, name: tensor.name, tensor, start, end });
+      } else if (tag === lengthTag(11)) scope.inputs.set((await readTexts(message, field))[0], field);
+      else if (tag === lengthTag(15)) await readSparse(message, field);
     });
-    return name;
   }
 
-  async #initializer(scope: Scope, field: Field): Promise<void> {
-    const tensor = await this.#tensor(this.#wire.child(scope.message, field));
-    scope.constants.push({ scope, name: tensor.name, tensor, start: field.start, end: field.end });
-  }
-
-  async #node(scope: Scope, field: Field): Promise<void> {
-    if (++this.#nodes > ONNX_LIMITS.nodes) throw new WlqError("limit", `ONNX: more than ${ONNX_LIMITS.nodes} nodes`);
-    const wire = this.#wire;
+  async function readNode(scope: Scope, field: Field): Promise<void> {
+    countOne("nodes");
+    const { start, end } = field;
     const message = wire.child(scope.message, field);
-    const node: Node = { scope, start: field.start, end: field.end, op: "", domain: "", inputs: [], outputs: [] };
+    const node: Node = { scope, start, end, op: "", domain: "", inputs: [], outputs: [] };
     let value: TensorProto | undefined;
     await wire.walk(message, async (inner) => {
       if (inner.wire !== LENGTH) return;
@@ -217,63 +183,51 @@ class Reader {
       else if (inner.number === 2) node.outputs.push(await wire.text(inner));
       else if (inner.number === 4) node.op = await wire.text(inner);
       else if (inner.number === 7) node.domain = await wire.text(inner);
-      else if (inner.number === 5) value = (await this.#attribute(node, wire.child(message, inner))) ?? value;
+      else if (inner.number === 5) value = (await readAttribute(node, wire.child(message, inner))) ?? value;
     });
     scope.nodes.push(node);
     if (!value) return;
     // An attribute may come before the operator's name, so it is known only now which tensors are constants.
     const name = node.outputs[0];
-    if (node.op === "Constant" && isStandard(node.domain) && name) {
-      scope.constants.push({ scope, name, tensor: value, node, start: field.start, end: field.end });
-    } else this.#others.push(value);
+    if (node.op === "Constant" && isStandard(node.domain) && name) scope.constants.push({ scope, name, tensor: value, node, start, end });
+    else others.push(value);
   }
 
   /** Reads an attribute, nested graphs included; returns the tensor of one that is called `value`. */
-  async #attribute(node: Node, message: Message): Promise<TensorProto | undefined> {
-    const wire = this.#wire;
+  async function readAttribute(node: Node, message: Message): Promise<TensorProto | undefined> {
     let name = "";
     let value: TensorProto | undefined;
     const ints: number[] = [];
-    await wire.walk(message, (field) => {
-      switch (field.tag) {
-        case lengthTag(1):
-          return wire.text(field).then((text) => void (name = text));
-        case varintTag(3):
-          ints.push(field.value);
-          return;
-        case lengthTag(5):
-          return this.#tensor(wire.child(message, field)).then((tensor) => void (value = tensor));
-        case lengthTag(6):
-        case lengthTag(11):
-          return this.#scope(newScope(wire.child(message, field), node.scope));
-        case varintTag(8):
-        case lengthTag(8):
-          if (name === "perm") return wire.integers(field, ints, ONNX_LIMITS.rank);
-          return;
-        case lengthTag(10):
-          return this.#tensor(wire.child(message, field)).then((tensor) => void this.#others.push(tensor));
-        case lengthTag(22):
-        case lengthTag(23):
-          return this.#sparse(wire.child(message, field));
-      }
+    await wire.walk(message, async (field) => {
+      const { tag, number } = field;
+      if (tag === lengthTag(1)) name = await wire.text(field);
+      else if (tag === varintTag(3)) ints.push(field.value);
+      else if (number === 8 && name === "perm") await wire.integers(field, ints, ONNX_LIMITS.rank);
+      else if (field.wire !== LENGTH) return;
+      else if (number === 5) value = await readTensor(message, field);
+      else if (number === 6 || number === 11) await readScope(newScope(wire.child(message, field), node.scope));
+      else if (number === 10) others.push(await readTensor(message, field));
+      else if (number === 22 || number === 23) await readSparse(message, field);
     });
-    if (name === "transA" || name === "transB" || name === "perm") (node.ints ??= new Map()).set(name, ints);
+    if (name === "transA" || name === "transB" || name === "perm") {
+      node.ints ??= new Map();
+      node.ints.set(name, ints);
+    }
     if (name === "value") return value;
-    if (value) this.#others.push(value);
+    if (value) others.push(value);
     return undefined;
   }
 
-  async #sparse(message: Message): Promise<void> {
-    await this.#wire.walk(message, async (field) => {
-      if (field.tag === lengthTag(1) || field.tag === lengthTag(2)) this.#others.push(await this.#tensor(this.#wire.child(message, field)));
+  async function readSparse(parent: Message, field: Field): Promise<void> {
+    const message = wire.child(parent, field);
+    await wire.walk(message, async (inner) => {
+      if (inner.tag === lengthTag(1) || inner.tag === lengthTag(2)) others.push(await readTensor(message, inner));
     });
   }
 
-  async #tensor(message: Message): Promise<TensorProto> {
-    if (++this.#constants > ONNX_LIMITS.constants) {
-      throw new WlqError("limit", `ONNX: more than ${ONNX_LIMITS.constants} constant tensors`);
-    }
-    const wire = this.#wire;
+  async function readTensor(parent: Message, of: Field): Promise<TensorProto> {
+    countOne("constants");
+    const message = wire.child(parent, of);
     const tensor: TensorProto = {
       message,
       name: "",
@@ -285,9 +239,10 @@ class Reader {
       isExternal: false,
     };
     await wire.walk(message, (field) => {
+      const isText = field.wire === LENGTH;
       switch (field.number) {
         case 1:
-          if (field.wire === LENGTH || field.wire === 0) return wire.integers(field, tensor.dims, ONNX_LIMITS.rank);
+          if (isText || field.wire === VARINT) return wire.integers(field, tensor.dims, ONNX_LIMITS.rank);
           return;
         case 2:
           tensor.dataType = field.value;
@@ -302,11 +257,11 @@ class Reader {
           addPiece(tensor.pieces, field);
           return;
         case 8:
-          if (field.wire === LENGTH) return wire.text(field).then((text) => void (tensor.name = text));
+          if (isText) return nameTensor(tensor, field);
           return;
         case 13:
           tensor.externalFields.push(field);
-          if (field.wire === LENGTH) return this.#externalEntry(wire.child(message, field), tensor.external);
+          if (isText) return readTexts(message, field, true).then(([key, value]) => void tensor.external.set(key, value));
           return;
         case 14:
           tensor.externalFields.push(field);
@@ -316,14 +271,8 @@ class Reader {
     return tensor;
   }
 
-  async #externalEntry(message: Message, into: Map<string, string>): Promise<void> {
-    let key = "";
-    let value = "";
-    await this.#wire.walk(message, async (field) => {
-      if (field.tag === lengthTag(1)) key = await this.#wire.text(field);
-      if (field.tag === lengthTag(2)) value = await this.#wire.text(field);
-    });
-    into.set(key, value);
+  async function nameTensor(tensor: TensorProto, field: Field): Promise<void> {
+    tensor.name = await wire.text(field);
   }
 }
 
@@ -339,7 +288,7 @@ function addPiece(pieces: Piece[], field: Field): void {
 }
 
 function newScope(message: Message, parent?: Scope, isFunction: boolean = false): Scope {
-  return { message, parent, isFunction, nodes: [], constants: [], inputs: [], outputs: [], opset: 1, op: "", domain: "" };
+  return { message, parent, isFunction, nodes: [], constants: [], inputs: new Map(), opset: 1, op: "", domain: "" };
 }
 
 export function isStandard(domain: string): boolean {

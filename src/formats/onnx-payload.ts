@@ -1,11 +1,12 @@
 // An ONNX tensor's payload as raw little-endian bytes: out of raw_data, typed fields, or a companion file.
 import { WlqError } from "../error.ts";
+import type { WlqErrorCode } from "../error.ts";
 import { byteSource } from "../io/source.ts";
 import type { ByteSource, Resolve } from "../io/source.ts";
 import { DTYPE_BITS, countElements } from "../tensor.ts";
 import type { Dtype } from "../tensor.ts";
 import type { TensorProto } from "./onnx-graph.ts";
-import { Cursor, FIXED32, FIXED64, LENGTH } from "./protobuf.ts";
+import { Cursor, FIXED32, FIXED64, LENGTH, VARINT } from "./protobuf.ts";
 
 /** TensorProto.DataType to safetensors' names. Strings, complex128 and the 4- and 2-bit types have none: they stay as they are. */
 const DTYPES: readonly (Dtype | undefined)[] = [
@@ -17,6 +18,11 @@ export function dtypeOf(dataType: number): Dtype | undefined {
   return DTYPES[dataType];
 }
 
+/** An error about one tensor. */
+export function onnxError(code: WlqErrorCode, tensor: string, message: string): WlqError {
+  return new WlqError(code, `ONNX tensor "${tensor}": ${message}`, { tensor });
+}
+
 /** Bytes that may be read in ranges. */
 export interface Payload {
   readonly byteLength: number;
@@ -25,29 +31,25 @@ export interface Payload {
   readonly at?: { readonly location: string; readonly start: number };
 }
 
-/** The companion files of a model, each opened once. */
-export class Companions {
-  readonly sources: Map<string, ByteSource> = new Map();
+/** The companion files of a model by name, each opened once. */
+export class Companions extends Map<string, ByteSource> {
   readonly #resolve: Resolve | undefined;
 
   constructor(resolve: Resolve | undefined) {
+    super();
     this.#resolve = resolve;
   }
 
   /** @throws WlqError `unsafe-path`, `not-found`, or what `resolve` throws */
   async open(location: string, tensor: string): Promise<[string, ByteSource]> {
     const name = safeName(location, tensor);
-    let source = this.sources.get(name);
+    let source = this.get(name);
     if (!source) {
       if (!this.#resolve) {
-        throw new WlqError(
-          "not-found",
-          `ONNX tensor "${tensor}" lies in the companion file "${name}": pass { resolve: (name) => source } to find it`,
-          { tensor },
-        );
+        throw onnxError("not-found", tensor, `it lies in the companion file "${name}": pass { resolve: (name) => source } to find it`);
       }
       source = byteSource(await this.#resolve(name));
-      this.sources.set(name, source);
+      this.set(name, source);
     }
     return [name, source];
   }
@@ -59,9 +61,7 @@ function safeName(location: string, tensor: string): string {
   // A colon is a drive letter, a URL scheme or an NTFS stream; control characters cut names short.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
   if (parts.includes("..") || parts.includes("") || parts.length === 0 || /[\\:\x00-\x1f]|%(2e|2f|5c)/i.test(location)) {
-    throw new WlqError("unsafe-path", `ONNX tensor "${tensor}" names the companion file "${location}", which must be a plain relative path`, {
-      tensor,
-    });
+    throw onnxError("unsafe-path", tensor, `it names the companion file "${location}", which must be a plain relative path`);
   }
   return parts.join("/");
 }
@@ -90,11 +90,7 @@ export async function openPayload(
 
 function checkSize(name: string, tensor: TensorProto, dtype: Dtype, bytes: number, expected: number, has: string): void {
   if (bytes === expected) return;
-  throw new WlqError(
-    "malformed",
-    `ONNX tensor "${name}": ${dtype} of shape [${tensor.dims.join(", ")}] takes ${expected} bytes, ${has} ${bytes}`,
-    { tensor: name },
-  );
+  throw onnxError("malformed", name, `${dtype} of shape [${tensor.dims.join(", ")}] takes ${expected} bytes, ${has} ${bytes}`);
 }
 
 function range(source: ByteSource, start: number, byteLength: number, location?: string): Payload {
@@ -111,11 +107,8 @@ async function openExternal(tensor: TensorProto, name: string, companions: Compa
   const length = externalNumber(tensor, "length", name) ?? expected ?? Math.max(0, source.byteLength - offset);
   if (expected !== undefined) checkSize(name, tensor, dtypeOf(tensor.dataType)!, length, expected, "external_data says");
   if (offset + length > source.byteLength) {
-    throw new WlqError(
-      "truncated",
-      `ONNX tensor "${name}": bytes ${offset} to ${offset + length} of "${location}" are wanted, the file has ${source.byteLength}`,
-      { tensor: name },
-    );
+    const wanted = `bytes ${offset} to ${offset + length} of "${location}"`;
+    throw onnxError("truncated", name, `${wanted} are wanted, the file has ${source.byteLength}`);
   }
   return range(source, offset, length, location);
 }
@@ -124,7 +117,7 @@ function externalNumber(tensor: TensorProto, key: string, name: string): number 
   const text = tensor.external.get(key);
   if (text === undefined) return undefined;
   if (!/^\d{1,15}$/.test(text)) {
-    throw new WlqError("malformed", `ONNX tensor "${name}": external_data says ${key} "${text}", a number of bytes is wanted`, { tensor: name });
+    throw onnxError("malformed", name, `external_data says ${key} "${text}", a number of bytes is wanted`);
   }
   return Number(text);
 }
@@ -151,115 +144,78 @@ function openTyped(
   const single = pieces.length === 1 && pieces[0]!.wire === LENGTH ? pieces[0] : undefined;
   let least = 0;
   let most = 0;
-  for (const { wire, payload, end, count } of pieces) {
-    if (wire !== LENGTH) {
-      if (wire !== (fixed === 4 ? FIXED32 : fixed === 8 ? FIXED64 : 0)) {
-        throw new WlqError("malformed", `ONNX tensor "${name}": its data has protobuf wire type ${wire}, which ${dtype} cannot have`, { tensor: name });
-      }
-      least += count;
-      most += count;
-    } else if (fixed) {
-      if ((end - payload) % fixed !== 0) checkSize(name, tensor, dtype, end - payload, expected, "a data field has");
-      least += (end - payload) / fixed;
-      most += (end - payload) / fixed;
-    } else {
-      // A varint has 1 to 10 bytes; the exact number is known when the last element is read.
-      least += Math.ceil((end - payload) / 10);
-      most += end - payload;
+  for (const { wire, payload, end, count: run } of pieces) {
+    if (wire !== LENGTH && wire !== (fixed === 4 ? FIXED32 : fixed ? FIXED64 : VARINT)) {
+      throw onnxError("malformed", name, `its data has protobuf wire type ${wire}, which ${dtype} cannot have`);
     }
+    if (wire === LENGTH && fixed && (end - payload) % fixed !== 0) checkSize(name, tensor, dtype, end - payload, expected, "a data field has");
+    // A varint has 1 to 10 bytes; how many there are is known when the last one is read.
+    least += wire === LENGTH ? Math.ceil((end - payload) / (fixed || 10)) : run;
+    most += wire === LENGTH ? (end - payload) / (fixed || 1) : run;
   }
   if (count < least || count > most) checkSize(name, tensor, dtype, (count < least ? least : most) * unit, expected, "its data fields have");
   if (single && fixed) return range(source, single.payload, expected);
-  const scan = new TypedScan(source, pieces, name, unit, count, fixed > 0);
-  return { byteLength: expected, read: (start, end) => scan.read(start, end) };
+  return { byteLength: expected, read: scanned(source, pieces, name, unit, count, fixed > 0) };
 }
 
-/** Elements between two remembered positions: a range is found by scanning at most this many. */
-const STRIDE = 4096;
-
-/** Elements of varying size, or a field each: decoded by scanning, with a remembered position every {@link STRIDE} elements. */
-class TypedScan {
-  readonly #marks: { piece: number; pos: number }[] = [];
-
-  constructor(
-    source: ByteSource,
-    pieces: TensorProto["pieces"],
-    name: string,
-    unit: number,
-    count: number,
-    fixed: boolean,
-  ) {
-    this.#cursor = new Cursor(source);
-    this.#pieces = pieces;
-    this.#name = name;
-    this.#unit = unit;
-    this.#count = count;
-    this.#fixed = fixed;
-  }
-  readonly #cursor: Cursor;
-  readonly #pieces: TensorProto["pieces"];
-  readonly #name: string;
-  readonly #unit: number;
-  readonly #count: number;
-  readonly #fixed: boolean;
-  /** Reads share one cursor, so they take turns. */
-  #turn: Promise<unknown> = Promise.resolve();
-
-  read(start: number, end: number): Promise<Uint8Array> {
-    const result = this.#turn.then(() => this.#scan(start, end));
-    this.#turn = result.catch(() => undefined);
+/** Elements of varying size, or a field each: decoded by scanning, on from where the last read ended or else from the beginning. */
+function scanned(
+  source: ByteSource,
+  pieces: TensorProto["pieces"],
+  name: string,
+  unit: number,
+  count: number,
+  fixed: boolean,
+): Payload["read"] {
+  const cursor = new Cursor(source);
+  /** Where element `next` is. */
+  let next = 0;
+  let piece = 0;
+  let pos = -1;
+  /** Reads share the cursor, so they take turns. */
+  let turn: Promise<unknown> = Promise.resolve();
+  return (start, end) => {
+    const result = turn.then(() => scan(start, end));
+    turn = result.catch(() => undefined);
     return result;
-  }
+  };
 
-  async #scan(start: number, end: number): Promise<Uint8Array> {
-    if (start >= end) return new Uint8Array(0);
-    const unit = this.#unit;
-    const cursor = this.#cursor;
+  async function scan(start: number, end: number): Promise<Uint8Array> {
     const first = Math.floor(start / unit);
-    const last = Math.ceil(end / unit);
+    const last = start < end ? Math.ceil(end / unit) : first;
     const out = new Uint8Array((last - first) * unit);
-    const mark = Math.min(Math.floor(first / STRIDE), Math.max(0, this.#marks.length - 1));
-    let { piece, pos } = this.#marks[mark] ?? { piece: 0, pos: -1 };
-    for (let i = mark * STRIDE; i < last; i++) {
-      [piece, pos] = this.#next(piece, pos);
-      if (piece === this.#pieces.length) this.#miscounted(i);
-      if (i === this.#marks.length * STRIDE) this.#marks.push({ piece, pos });
-      const { wire, end: pieceEnd } = this.#pieces[piece]!;
+    if (next > first) [next, piece, pos] = [0, 0, -1];
+    while (next < last) {
+      if (!more()) miscounted(next);
+      const { wire, end: pieceEnd } = pieces[piece]!;
       cursor.pos = pos;
       const pending = cursor.ready(24);
       if (pending) await pending;
       if (wire !== LENGTH) cursor.varint(pieceEnd);
-      const at = (i - first) * unit;
-      if (this.#fixed) {
-        for (let k = 0; k < unit; k++) {
-          const byte = cursor.byte();
-          if (at >= 0) out[at + k] = byte;
-        }
-      } else {
-        cursor.varint(pieceEnd);
-        for (let k = 0; k < unit && at >= 0; k++) out[at + k] = (k < 4 ? cursor.low : cursor.high) >>> (8 * (k & 3));
+      const at = (next - first) * unit;
+      if (!fixed) cursor.varint(pieceEnd);
+      for (let k = 0; k < unit; k++) {
+        const byte = fixed ? cursor.byte() : (k < 4 ? cursor.low : cursor.high) >>> (8 * (k & 3));
+        if (at >= 0) out[at + k] = byte;
       }
       pos = cursor.pos;
+      next++;
     }
-    if (last === this.#count && this.#next(piece, pos)[0] < this.#pieces.length) this.#miscounted(last + 1);
+    if (next === count && more()) miscounted("more");
     return out.subarray(start - first * unit, end - first * unit);
   }
 
-  /** The position of the next element: the same, or the beginning of the next piece that has any. */
-  #next(piece: number, pos: number): [number, number] {
-    for (; piece < this.#pieces.length; piece++, pos = -1) {
-      const { wire, start, payload, end } = this.#pieces[piece]!;
+  /** Moves on to the beginning of the next piece that has elements where this one has none left. */
+  function more(): boolean {
+    for (; piece < pieces.length; piece++, pos = -1) {
+      const { wire, start, payload, end } = pieces[piece]!;
       if (pos < 0) pos = wire === LENGTH ? payload : start;
-      if (pos < end) break;
+      if (pos < end) return true;
     }
-    return [piece, pos];
+    return false;
   }
 
-  #miscounted(found: number): never {
-    throw new WlqError(
-      "malformed",
-      `ONNX tensor "${this.#name}": its shape has ${this.#count} elements, its data ${found > this.#count ? "more" : found}`,
-      { tensor: this.#name },
-    );
+  function miscounted(found: number | string): never {
+    throw onnxError("malformed", name, `its shape has ${count} elements, its data ${found}`);
   }
 }

@@ -31,15 +31,16 @@ export class Roles {
   /** How many nodes of each quantized operator there are. */
   readonly quantized: Map<string, number> = new Map();
   readonly #uses: Map<Scope, Map<string, Use[]>> = new Map();
-  readonly #functions: Map<string, Scope> = new Map();
+  readonly #functions: Map<string, { readonly body: Scope; readonly parameters: readonly string[] }> = new Map();
   #budget = 0;
 
   constructor(file: OnnxFile) {
     for (const scope of file.scopes) {
       const uses = new Map<string, Use[]>();
       this.#uses.set(scope, uses);
-      if (scope.isFunction) this.#functions.set(`${scope.domain}:${scope.op}`, scope);
-      for (const { name } of scope.inputs) uses.set(name, []);
+      const parameters = [...scope.inputs.keys()];
+      if (scope.isFunction) this.#functions.set(`${scope.domain}:${scope.op}`, { body: scope, parameters });
+      for (const name of parameters) uses.set(name, []);
       for (const { name } of scope.constants) uses.set(name, []);
       for (const { op, outputs } of scope.nodes) {
         for (const name of outputs) uses.set(name, []);
@@ -85,9 +86,8 @@ export class Roles {
 
   #use(node: Node, index: number, rank: number, hops: number, seen: Set<Use[]>): Role | undefined {
     if (QUANTIZED.test(node.op)) return { weight: false, axis: 0, quantizedBy: node.op };
-    const body = this.#functions.get(`${node.domain}:${node.op}`);
-    const parameter = body?.inputs[index]?.name;
-    if (body && parameter !== undefined) return this.#follow(body, parameter, rank, hops - 1, seen);
+    const called = this.#functions.get(`${node.domain}:${node.op}`);
+    if (called) return this.#follow(called.body, called.parameters[index] ?? "", rank, hops - 1, seen);
     if (PASSES.has(node.op) && (index === 0 || node.op === "Concat")) {
       for (const output of node.outputs) {
         const role = this.#follow(node.scope, output, rank, hops - 1, seen);

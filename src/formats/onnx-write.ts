@@ -1,11 +1,11 @@
 // Writing an ONNX file: payloads put in place, companion files rewritten, and big payloads moved out of a main file beyond 2 GiB.
 import { WlqError } from "../error.ts";
-import { segmentsByteLength } from "../io/segment.ts";
+import { copySegment, segmentsByteLength } from "../io/segment.ts";
 import type { Segment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
 import type { OutputFiles } from "./format.ts";
 import type { TensorProto } from "./onnx-graph.ts";
-import { lengthField, sourceSegment, splice, textField, varintField } from "./protobuf.ts";
+import { lengthField, splice, textField, varintField } from "./protobuf.ts";
 import type { Edit } from "./protobuf.ts";
 
 /** Options of `onnx()`. */
@@ -104,10 +104,10 @@ export function rewritten(source: ByteSource, ranges: readonly { readonly start:
   const out: Segment[] = [];
   let at = 0;
   for (const { start, bytes } of [...ranges].sort((a, b) => a.start - b.start)) {
-    if (start > at) out.push(sourceSegment(source, at, start));
+    if (start > at) out.push(copySegment(source, at, start));
     out.push(bytes);
     at = start + bytes.byteLength;
   }
-  if (at < source.byteLength) out.push(sourceSegment(source, at, source.byteLength));
+  if (at < source.byteLength) out.push(copySegment(source, at, source.byteLength));
   return out;
 }

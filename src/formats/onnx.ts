@@ -1,22 +1,34 @@
 // The ONNX format: the constants of all graphs and functions as tensors, and the file rewritten around them.
-import { WlqError } from "../error.ts";
+import { copySegment } from "../io/segment.ts";
 import type { Segment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
 import { DTYPE_BITS, countElements, isFloatDtype } from "../tensor.ts";
-import type { Format, Model, OpenOptions, OutputFiles, TensorEntry } from "./format.ts";
+import type { CodedTensor, Format, InGraph, Model, OpenOptions, OutputFiles, TensorEntry } from "./format.ts";
+import { inGraph } from "./onnx-decode.ts";
 import { readOnnx } from "./onnx-graph.ts";
 import type { Constant, OnnxFile } from "./onnx-graph.ts";
-import { checkNames, isOverridable, missing, movable, states } from "./onnx-model.ts";
+import { checkNames, isOverridable, missing, movable } from "./onnx-model.ts";
 import type { OnnxState, Stored } from "./onnx-model.ts";
-import { Companions, dtypeOf, openPayload } from "./onnx-payload.ts";
+import { Companions, dtypeOf, onnxError, openPayload } from "./onnx-payload.ts";
 import { Roles } from "./onnx-roles.ts";
 import { assemble, ONNX_DEFAULTS, rawData, rewritten, tensorBody, tensorEdits } from "./onnx-write.ts";
 import type { Body, OnnxOptions } from "./onnx-write.ts";
-import { sourceSegment, splice } from "./protobuf.ts";
+import { splice } from "./protobuf.ts";
 import type { Edit } from "./protobuf.ts";
 
-export { onnxWithCodes } from "./onnx-decode.ts";
 export type { OnnxOptions } from "./onnx-write.ts";
+
+/** A model opened here. */
+export interface OnnxModel extends Model {
+  skeleton(omit: ReadonlySet<string>): Promise<readonly Segment[]>;
+  /** `payloads`: dense payloads for tensors that are not coded or are left; without one they keep their own. */
+  inGraph(coded: ReadonlyMap<string, CodedTensor>, payloads?: ReadonlyMap<string, Segment>): Promise<InGraph>;
+}
+
+/** The ONNX format, with what its models have beyond others. */
+export interface OnnxFormat extends Format {
+  open(source: ByteSource, options: OpenOptions): Promise<OnnxModel>;
+}
 
 /**
  * The ONNX format, for `compress(…, { formats: [onnx()] })`.
@@ -24,7 +36,7 @@ export type { OnnxOptions } from "./onnx-write.ts";
  * Tensors are the initializers and `Constant` nodes of all graphs, subgraphs and model-local functions. Payloads are
  * read in ranges and never held; models with companion files (external data) need `resolve`.
  */
-export function onnx(options: OnnxOptions = {}): Format {
+export function onnx(options: OnnxOptions = {}): OnnxFormat {
   return {
     name: "onnx",
     detect,
@@ -59,7 +71,7 @@ function detect(head: Uint8Array, byteLength: number): boolean {
   return head.length > 0;
 }
 
-async function open(source: ByteSource, { resolve, skeleton }: OpenOptions, options: Required<OnnxOptions>): Promise<Model> {
+async function open(source: ByteSource, { resolve, skeleton }: OpenOptions, options: Required<OnnxOptions>): Promise<OnnxModel> {
   const file = await readOnnx(source);
   const companions = new Companions(resolve);
   const roles = new Roles(file);
@@ -77,9 +89,7 @@ async function open(source: ByteSource, { resolve, skeleton }: OpenOptions, opti
     }
     const byteLength = (countElements(tensor.dims, name) * DTYPE_BITS[dtype]) / 8;
     if (!payload && !skeleton) {
-      throw new WlqError("malformed", `ONNX tensor "${name}": shape [${tensor.dims.join(", ")}] takes ${byteLength} bytes, the file has no data for it`, {
-        tensor: name,
-      });
+      throw onnxError("malformed", name, `shape [${tensor.dims.join(", ")}] takes ${byteLength} bytes, the file has no data for it`);
     }
     const role = roles.of(constant);
     const isFloat = isFloatDtype(dtype);
@@ -105,16 +115,18 @@ async function open(source: ByteSource, { resolve, skeleton }: OpenOptions, opti
   for (const tensor of file.others) {
     if (tensor.isExternal) stored.push({ tensor, payload: await openPayload(source, tensor, tensor.name, companions) });
   }
-  const state: OnnxState = { source, file, stored, companions: companions.sources, options };
-  const model: Model = {
+  const state: OnnxState = { source, file, stored, companions, options };
+  let companionBytes = 0;
+  for (const companion of companions.values()) companionBytes += companion.byteLength;
+  return {
     format: "onnx",
     tensors: stored.flatMap(({ entry }) => entry ?? []),
     warnings: warningsOf(roles, stored),
     dense: (payloads) => dense(state, payloads),
+    companionBytes,
     skeleton: (omit) => skeletonOf(state, omit),
+    inGraph: async (coded, payloads = new Map()) => inGraph(state, coded, payloads),
   };
-  states.set(model, state);
-  return model;
 }
 
 /** A name a constant, outer scopes first, so that the main graph's initializers keep theirs; a taken one gets `~1`, `~2` … */
@@ -154,7 +166,7 @@ function warningsOf(roles: Roles, stored: readonly Stored[]): string[] {
 }
 
 async function dense(state: OnnxState, payloads: ReadonlyMap<string, Segment>): Promise<OutputFiles> {
-  checkNames(state, [...payloads].map(([name, { byteLength }]) => [name, byteLength] as const));
+  checkNames(state, payloads.keys(), payloads);
   const shared = overlapping(state.stored);
   const bodies: Body[] = [];
   const taken = new Set<Stored>();
@@ -203,11 +215,11 @@ function overlapping(stored: readonly Stored[]): Set<Stored> {
 }
 
 async function skeletonOf(state: OnnxState, omit: ReadonlySet<string>): Promise<readonly Segment[]> {
-  checkNames(state, [...omit].map((name) => [name, undefined] as const));
+  checkNames(state, omit);
   const edits: Edit[] = [];
   for (const { tensor, entry, payload } of state.stored) {
     if (entry && omit.has(entry.name)) edits.push(...tensorEdits(tensor, []));
-    else if (payload?.at) edits.push(...tensorEdits(tensor, rawData(sourceSegment(payload, 0, payload.byteLength))));
+    else if (payload?.at) edits.push(...tensorEdits(tensor, rawData(copySegment(payload, 0, payload.byteLength))));
   }
   return splice(state.source, edits);
 }

@@ -1,10 +1,11 @@
 // Protobuf's wire format: a walker that keeps byte ranges, and a splice that rewrites a file without reading what it keeps.
 import { WlqError } from "../error.ts";
+import { copySegment, segmentsByteLength } from "../io/segment.ts";
 import type { Segment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
 
 /** What a file from a stranger may make us do. */
-export const PROTOBUF_LIMITS: Readonly<Record<"depth" | "fields" | "textBytes" | "windowBytes" | "copyBytes", number>> = {
+export const PROTOBUF_LIMITS: Readonly<Record<"depth" | "fields" | "textBytes" | "windowBytes", number>> = {
   /** Nested messages. Protobuf's own parsers stop at 100, so nothing deeper can be run anyway. */
   depth: 100,
   /** Fields looked at in one file: two bytes make a field, so a small file could keep us busy. An unrolled graph of 100 000 nodes has 3 million. */
@@ -13,8 +14,6 @@ export const PROTOBUF_LIMITS: Readonly<Record<"depth" | "fields" | "textBytes" |
   textBytes: 1 << 16,
   /** Bytes fetched at a time, so that a header costs no read of its own and a payload that is jumped over costs none. */
   windowBytes: 1 << 16,
-  /** Bytes copied at a time when a range passes through. */
-  copyBytes: 1 << 20,
 };
 
 export const VARINT = 0;
@@ -242,9 +241,7 @@ export function varintField(number: number, value: number): Segment[] {
 
 /** A length-delimited field around `body`, which may be lazy. */
 export function lengthField(number: number, body: readonly Segment[]): Segment[] {
-  let size = 0;
-  for (const segment of body) size += segment.byteLength;
-  return [varint(lengthTag(number)), varint(size), ...body];
+  return [varint(lengthTag(number)), varint(segmentsByteLength(body)), ...body];
 }
 
 export function textField(number: number, text: string): Segment[] {
@@ -252,7 +249,7 @@ export function textField(number: number, text: string): Segment[] {
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  const out = new Uint8Array(segmentsByteLength(parts));
   let at = 0;
   for (const part of parts) {
     out.set(part, at);
@@ -281,18 +278,6 @@ function merged(segments: Iterable<Segment>): Segment[] {
   return out;
 }
 
-/** The bytes `start` to `end` of a source, copied in pieces when they are wanted. */
-export function sourceSegment(source: { read(start: number, end: number): Promise<Uint8Array> }, start: number, end: number): Segment {
-  return {
-    byteLength: end - start,
-    async *chunks() {
-      for (let at = start; at < end; at += PROTOBUF_LIMITS.copyBytes) {
-        yield await source.read(at, Math.min(at + PROTOBUF_LIMITS.copyBytes, end));
-      }
-    },
-  };
-}
-
 /** Puts `bytes` in the place of `start` to `end`, a range inside of `within` made of whole fields (or empty: an insertion). */
 export interface Edit {
   readonly within: Message;
@@ -306,9 +291,7 @@ export function splice(source: ByteSource, edits: readonly Edit[]): Segment[] {
   const growth = new Map<Message, number>();
   for (const edit of edits) {
     for (let m: Message | undefined = edit.within; m && !growth.has(m); m = m.parent) growth.set(m, 0);
-    let size = edit.start - edit.end;
-    for (const segment of edit.bytes) size += segment.byteLength;
-    growth.set(edit.within, growth.get(edit.within)! + size);
+    growth.set(edit.within, growth.get(edit.within)! + segmentsByteLength(edit.bytes) - (edit.end - edit.start));
   }
   const all = [...edits];
   for (const message of [...growth.keys()].sort((a, b) => b.depth - a.depth)) {
@@ -325,9 +308,9 @@ export function splice(source: ByteSource, edits: readonly Edit[]): Segment[] {
   let at = 0;
   for (const edit of all) {
     if (edit.start < at) throw new Error(`two edits overlap at byte ${edit.start}`);
-    out.push(sourceSegment(source, at, edit.start), ...edit.bytes);
+    out.push(copySegment(source, at, edit.start), ...edit.bytes);
     at = edit.end;
   }
-  out.push(sourceSegment(source, at, source.byteLength));
+  out.push(copySegment(source, at, source.byteLength));
   return merged(out);
 }

@@ -15,3 +15,20 @@ export function segmentsByteLength(segments: readonly Segment[]): number {
   for (const segment of segments) total += segment.byteLength;
   return total;
 }
+
+// What is copied at a time: large enough that requests do not dominate, small enough for a Worker.
+const COPY_BYTES = 1 << 20;
+
+/** Bytes `start` to `end` of something that reads ranges. */
+export function copySegment(
+  from: { read(start: number, end: number): Promise<Uint8Array> },
+  start: number,
+  end: number,
+): LazySegment {
+  return {
+    byteLength: end - start,
+    async *chunks() {
+      for (let at = start; at < end; at += COPY_BYTES) yield await from.read(at, Math.min(end, at + COPY_BYTES));
+    },
+  };
+}

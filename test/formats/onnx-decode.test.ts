@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";
 import { beforeAll, describe, expect, test } from "vitest";
-import { onnx, onnxWithCodes } from "../../src/formats/onnx.ts";
+import { onnx } from "../../src/formats/onnx.ts";
+import type { OnnxModel } from "../../src/formats/onnx.ts";
 import { packedSegment, packings } from "../../src/formats/onnx-pack.ts";
 import { exactHalf } from "../../src/formats/onnx-nodes.ts";
 import type { CodedTensor, Model } from "../../src/formats/format.ts";
@@ -18,7 +19,7 @@ beforeAll(() => {
   ort.env.logLevel = "error";
 });
 
-const open = (bytes: Uint8Array): Promise<Model> => onnx().open(byteSource(bytes), {});
+const open = (bytes: Uint8Array): Promise<OnnxModel> => onnx().open(byteSource(bytes), {});
 
 type Outputs = Record<string, Float32Array>;
 async function run(bytes: Uint8Array, feeds: Record<string, ort.Tensor> = {}): Promise<Outputs> {
@@ -41,7 +42,8 @@ async function both(bytes: Uint8Array, pick: (m: Model) => string[], options: Co
     coded.set(name, made.coded);
     payloads.set(name, made.dense);
   }
-  const { files, left } = await onnxWithCodes(m, coded, payloads);
+  const { files, left, bytes: sizes } = await m.inGraph(coded, payloads);
+  expect([...sizes!.keys(), ...left].sort()).toEqual([...coded.keys()].sort());
   expect(files.companions.size).toBe(0);
   const decoding = await collect(files.main);
   return { decoding, dense: await collect((await m.dense(payloads)).main), left, payloads };
@@ -108,7 +110,7 @@ describe.each(["F16", "F64", "BF16"] as const)("%s", (dtype) => {
 test("BF16 below opset 13, where there is none, stays dense", async () => {
   const m = await open(bare(shape, { dtype: "BF16", opset: 11 }));
   const { coded } = await code(m.tensors[0]!, { levels: 16 });
-  expect((await onnxWithCodes(m, new Map([["w", coded]]))).left).toEqual(["w"]);
+  expect((await m.inGraph(new Map([["w", coded]]))).left).toEqual(["w"]);
 });
 
 test("bits a weight, for large tensors", async () => {
@@ -116,7 +118,7 @@ test("bits a weight, for large tensors", async () => {
   const m = await open(bare([512, 512]));
   for (const levels of [2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 64, 65, 128, 256]) {
     const { coded } = await code(m.tensors[0]!, { levels });
-    const { files } = await onnxWithCodes(m, new Map([["w", coded]]));
+    const { files } = await m.inGraph(new Map([["w", coded]]));
     let bytes = 0;
     for (const segment of files.main) bytes += segment.byteLength;
     sizes[levels] = Math.floor((bytes * 80) / 512 / 512) / 10;
@@ -208,14 +210,14 @@ test("from a skeleton, and with external data in place of a main file that is to
   const format = onnx({ mainLimit: 1_000_000 });
   const m = await format.open(byteSource(bytes), { resolve: () => u });
   const { coded, dense } = await code(m.tensors[0]!, { levels: 16 });
-  const direct = await onnxWithCodes(m, new Map([["w", coded]]));
+  const direct = await m.inGraph(new Map([["w", coded]]));
   expect([...direct.files.companions.keys()]).toEqual(["model.onnx.data"]);
   const companion = await collect(direct.files.companions.get("model.onnx.data")!);
   expect(Buffer.compare(companion, u.subarray(8))).toBe(0);
 
   const skeleton = await format.open(byteSource(await collect(await m.skeleton!(new Set(["w", "u"])))), { skeleton: true });
-  await expect(onnxWithCodes(skeleton, new Map([["w", coded]]))).rejects.toMatchObject({ code: "not-found", tensor: "u" });
-  const again = await onnxWithCodes(skeleton, new Map([["w", coded]]), new Map([["u", u.subarray(8)]]));
+  await expect(skeleton.inGraph(new Map([["w", coded]]))).rejects.toMatchObject({ code: "not-found", tensor: "u" });
+  const again = await skeleton.inGraph(new Map([["w", coded]]), new Map([["u", u.subarray(8)]]));
   const session = await ort.InferenceSession.create(await collect(again.files.main), {
     externalData: [{ path: "model.onnx.data", data: await collect(again.files.companions.get("model.onnx.data")!) }],
   });
@@ -224,15 +226,41 @@ test("from a skeleton, and with external data in place of a main file that is to
   expect((await session.run(feeds)).y!.data).toEqual(plain.y);
 });
 
-test("opset 8 is refused by name; so are wrong sizes and tensors of other models", async () => {
+test("codes go to a companion file too, those of Constant nodes included", async () => {
+  const big = (seed: number): Float32Array => weights(1 << 21, seed);
+  const bytes = model({
+    graph: graph({
+      nodes: [constant("k", f32("", [1024, 2048], big(3))), node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["x", "k"], ["b"]), node("Add", ["a", "b"], ["y"])],
+      initializers: [f32("w", [1024, 2048], big(4))],
+      inputs: [value("x", TYPE.F32, ["n", 1024])],
+      outputs: [value("y", TYPE.F32, ["n", 2048])],
+    }),
+  }); // biome-ignore format: a graph
+  const m = await onnx({ mainLimit: 1_000_000, companion: "spill.data" }).open(byteSource(bytes), {});
+  const coded = new Map<string, CodedTensor>();
+  const payloads = new Map<string, Uint8Array>();
+  for (const entry of m.tensors) {
+    const made = await code(entry, { levels: 16 });
+    coded.set(entry.name, made.coded);
+    payloads.set(entry.name, made.dense);
+  }
+  const { files } = await m.inGraph(coded);
+  const data = await collect(files.companions.get("spill.data")!);
+  expect(data.length).toBe(1 << 21);
+  const feeds = { x: new ort.Tensor("float32", weights(1024), [1, 1024]) };
+  const session = await ort.InferenceSession.create(await collect(files.main), { externalData: [{ path: "spill.data", data }] });
+  const plain = await run(await collect((await (await open(bytes)).dense(payloads)).main), feeds);
+  expect(Buffer.compare(bytesOf((await session.run(feeds)).y!.data as Float32Array), bytesOf(plain.y!))).toBe(0);
+}, 30_000);
+
+test("opset 8 is refused by name; so are wrong sizes and unknown tensors", async () => {
   const m = await open(bare(shape, { opset: 8 }));
   const { coded } = await code(m.tensors[0]!, { levels: 16 });
-  await expect(onnxWithCodes(m, new Map([["w", coded]]))).rejects.toMatchObject({ code: "unsupported", message: expect.stringContaining("the model has 8") });
-  await expect(onnxWithCodes(m, new Map([["x", coded]]))).rejects.toMatchObject({ code: "not-found" });
+  await expect(m.inGraph(new Map([["w", coded]]))).rejects.toMatchObject({ code: "unsupported", message: expect.stringContaining("the model has 8") });
+  await expect(m.inGraph(new Map([["x", coded]]))).rejects.toMatchObject({ code: "not-found" });
   const n = await open(bare([10, 10]));
-  await expect(onnxWithCodes(n, new Map([["w", coded]]))).rejects.toThrow(/its codes has 3675 entries, 100 are wanted/);
-  await expect(onnxWithCodes(n, new Map([["w", { ...coded, levels: 300 }]]))).rejects.toThrow(/levels is 300/);
-  await expect(onnxWithCodes({ ...n }, new Map())).rejects.toThrow(TypeError);
+  await expect(n.inGraph(new Map([["w", coded]]))).rejects.toThrow(/its codes has 3675 entries, 100 are wanted/);
+  await expect(n.inGraph(new Map([["w", { ...coded, levels: 300 }]]))).rejects.toThrow(/levels is 300/);
 });
 
 test("packing does not depend on the chunks, and refuses wrong codes", async () => {

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { WlqError } from "../../src/error.ts";
 import { onnx } from "../../src/formats/onnx.ts";
+import { segmentsByteLength } from "../../src/io/segment.ts";
 import { byteSource } from "../../src/io/source.ts";
 import type { Resolve } from "../../src/io/source.ts";
 import type { Model, OutputFiles } from "../../src/formats/format.ts";
@@ -147,6 +148,7 @@ describe("companion files", () => {
     const m = await open(two, resolve);
     expect(await payloadOf(m, "w")).toEqual(bytesOf(W));
     expect(await payloadOf(m, "v")).toEqual(bytesOf(W.map((x) => x + 1)));
+    expect(m.companionBytes).toBe(data.length);
     const identity = await m.dense(new Map());
     expect(same(await collect(identity.main), two)).toBe(true);
     expect(same(await collect(identity.companions.get("dir/w.bin")!), data)).toBe(true);
@@ -354,6 +356,28 @@ test("beyond the limit of the main file, big payloads go to a companion file, pa
   for (const [name, payload] of await allPayloads(back)) expect(same(payload, expected.get(name)!)).toBe(true);
   const tight = await onnx({ mainLimit: 100 }).open(byteSource(bytes), {});
   expect((await failure(tight.dense(new Map()))).code).toBe("limit");
+});
+
+test("a model of 3 GiB is opened with one small read, and its weights leave the main file", async () => {
+  const payload = 3 * 2 ** 30;
+  const proto = concat(v(1, payload / 4), v(2, 1), text(8, "w"), varint(9 * 8 + 2), varint(payload));
+  const initializer = concat(varint(5 * 8 + 2), varint(proto.length + payload), proto);
+  const nodes = len(1, node("Identity", ["w"], ["y"]));
+  const head = concat(v(1, 8), len(8, v(2, 13)), varint(7 * 8 + 2), varint(nodes.length + initializer.length + payload), nodes, initializer);
+  let read = 0;
+  const slice = (start: number, end: number): ArrayBuffer => {
+    read += end - start;
+    const out = new Uint8Array(end - start);
+    out.set(head.subarray(start, end));
+    return out.buffer;
+  };
+  const m = await onnx().open(byteSource({ byteLength: head.length + payload, slice }), {});
+  expect(m.tensors[0]).toMatchObject({ name: "w", byteLength: payload });
+  const { main, companions } = await m.dense(new Map());
+  expect(segmentsByteLength(main)).toBeLessThan(200);
+  expect(segmentsByteLength(companions.get("model.onnx.data")!)).toBe(payload);
+  expect(segmentsByteLength(await m.skeleton!(new Set(["w"])))).toBeLessThan(100);
+  expect(read).toBe(1 << 16);
 });
 
 test("detect knows ONNX from other formats", () => {

@@ -47,7 +47,7 @@ test("what is not asked for is not read", async () => {
   let read = 0;
   const source = byteSource({
     byteLength: bytes.length,
-    slice: (start, end) => {
+    slice: (start: number, end: number): ArrayBuffer => {
       read += end - start;
       return bytes.slice(start, end).buffer;
     },
@@ -143,7 +143,9 @@ async function openNested(bytes: Uint8Array): Promise<{ outer: Message; inner: M
     await reader.walk(outer, async (b) => {
       if (b.number !== 1) return;
       inner = reader.child(outer, b);
-      await reader.walk(inner, (c) => void (leaf = c));
+      await reader.walk(inner, (c) => {
+        leaf = c;
+      });
     });
   });
   return { outer, inner, leaf, root: reader.root };

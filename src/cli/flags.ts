@@ -1,0 +1,210 @@
+// Flags: the command line's words to library options; their defaults are the library's.
+import { parseArgs } from "node:util";
+import { QUANTIZE_DEFAULTS, type QuantizeOptions } from "../quantize.ts";
+import { MIN_SIZE, type TensorRule } from "../select.ts";
+import type { CompressOptions } from "../compress.ts";
+
+/** A mistake of the person at the keyboard: exit code 2, the message and where to read on. */
+export class UsageError extends Error {}
+
+const COMMANDS = ["compress", "decompress", "inspect", "verify"] as const;
+export type Command = (typeof COMMANDS)[number];
+// Named in the documentation, not there yet: better said than ignored.
+const LATER_COMMANDS = ["plan", "slq", "calibrate"];
+const LATER_FLAGS = [
+  "importance", "outliers", "entropy", "target-size", "target-bits", "target-sqnr", "plan", "grid", "threads", "seed",
+  "report", "calibration", "dim",
+] as const;
+
+const OPTIONS = {
+  help: { type: "boolean", short: "h" },
+  version: { type: "boolean" },
+  debug: { type: "boolean" },
+  json: { type: "boolean" },
+  quiet: { type: "boolean", short: "q" },
+  "dry-run": { type: "boolean" },
+  levels: { type: "string" },
+  bits: { type: "string" },
+  granularity: { type: "string" },
+  "group-size": { type: "string" },
+  axis: { type: "string" },
+  scale: { type: "string" },
+  method: { type: "string" },
+  start: { type: "string" },
+  steps: { type: "string" },
+  "pin-zero": { type: "boolean" },
+  include: { type: "string" },
+  exclude: { type: "string" },
+  tensor: { type: "string", multiple: true },
+  "min-size": { type: "string" },
+  to: { type: "string" },
+  "non-finite": { type: "string" },
+} as const;
+
+export interface CommandLine {
+  readonly command: Command | undefined;
+  readonly files: readonly string[];
+  readonly help: boolean;
+  readonly version: boolean;
+  readonly debug: boolean;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly dryRun: boolean;
+  readonly compress: CompressOptions;
+}
+
+/** Parses the arguments. Throws {@link UsageError}. */
+export function parseCommandLine(args: readonly string[]): CommandLine {
+  for (const arg of args) {
+    const flag = /^--([a-z-]+)/.exec(arg)?.[1];
+    if (flag && (LATER_FLAGS as readonly string[]).includes(flag)) {
+      throw new UsageError(`--${flag} is not there yet in this version`);
+    }
+  }
+  let parsed: ReturnType<typeof parse>;
+  try {
+    parsed = parse(args);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  const { values, positionals } = parsed;
+  const [word, ...files] = positionals;
+  if (word !== undefined && LATER_COMMANDS.includes(word)) throw new UsageError(`"wlq ${word}" is not there yet in this version`);
+  if (word !== undefined && !(COMMANDS as readonly string[]).includes(word)) {
+    throw new UsageError(`"${word}" is not a command; commands are ${COMMANDS.join(", ")}`);
+  }
+  return {
+    command: word as Command | undefined,
+    files,
+    help: values.help ?? false,
+    version: values.version ?? false,
+    debug: values.debug ?? false,
+    json: values.json ?? false,
+    quiet: values.quiet ?? false,
+    dryRun: values["dry-run"] ?? false,
+    compress: compressOptions(values),
+  };
+}
+
+function parse(args: readonly string[]) {
+  return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
+}
+
+type Values = ReturnType<typeof parse>["values"];
+
+function compressOptions(values: Values): CompressOptions {
+  const options: Record<string, unknown> = {};
+  const set = (key: string, value: unknown): void => {
+    if (value !== undefined) options[key] = value;
+  };
+  set("levels", integer("levels", values.levels));
+  set("bits", integer("bits", values.bits));
+  set("granularity", word("granularity", values.granularity, ["tensor", "channel", "group"]));
+  set("groupSize", integer("group-size", values["group-size"]));
+  set("axis", integer("axis", values.axis));
+  set("scale", word("scale", values.scale, ["none", "channel", "group"]));
+  set("method", method(values.method));
+  set("start", word("start", values.start, ["linear", "quantile"]));
+  set("steps", integer("steps", values.steps));
+  set("pinZero", values["pin-zero"]);
+  set("include", pattern("include", values.include));
+  set("exclude", pattern("exclude", values.exclude));
+  set("minSize", integer("min-size", values["min-size"]));
+  set("to", word("to", values.to, ["container", "dense", "onnx"]));
+  set("nonFinite", word("non-finite", values["non-finite"], ["error", "keep"]));
+  if (values.tensor) set("tensors", values.tensor.map(tensorRule));
+  return options as CompressOptions;
+}
+
+function integer(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^-?\d+$/.test(text)) throw new UsageError(`--${flag} takes a whole number, got "${text}"`);
+  return Number(text);
+}
+
+function word(flag: string, text: string | undefined, allowed: readonly string[]): string | undefined {
+  if (text !== undefined && !allowed.includes(text)) {
+    throw new UsageError(`--${flag} is one of ${allowed.join(", ")}, got "${text}"`);
+  }
+  return text;
+}
+
+function method(text: string | undefined): string | undefined {
+  if (text === "ecsq") throw new UsageError("--method ecsq is not there yet in this version");
+  return word("method", text, ["optimal", "lloyd", "uniform"]);
+}
+
+function pattern(flag: string, text: string | undefined): RegExp | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return new RegExp(text, "u");
+  } catch (error) {
+    throw new UsageError(`--${flag} is not a regular expression: ${(error as Error).message}`);
+  }
+}
+
+// REGEX=key:value,key:value — the last "=" divides, since a pattern may hold one
+function tensorRule(text: string): TensorRule {
+  const at = text.lastIndexOf("=");
+  if (at <= 0) throw new UsageError(`--tensor takes REGEX=option:value,…, got "${text}"`);
+  const match = pattern("tensor", text.slice(0, at)) as RegExp;
+  const options: Record<string, unknown> = {};
+  for (const pair of text.slice(at + 1).split(",")) {
+    const colon = pair.indexOf(":");
+    const key = pair.slice(0, colon);
+    const value = pair.slice(colon + 1);
+    if (colon < 0) throw new UsageError(`--tensor options are option:value, got "${pair}"`);
+    if (key === "levels" || key === "bits" || key === "axis" || key === "steps") options[key] = integer(key, value);
+    else if (key === "group-size") options.groupSize = integer(key, value);
+    else if (key === "granularity") options[key] = word(key, value, ["tensor", "channel", "group"]);
+    else if (key === "scale") options[key] = word(key, value, ["none", "channel", "group"]);
+    else if (key === "method") options[key] = method(value);
+    else if (key === "start") options[key] = word(key, value, ["linear", "quantile"]);
+    else if (key === "pin-zero") options.pinZero = word(key, value, ["true", "false"]) === "true";
+    else throw new UsageError(`--tensor knows no option "${key}"`);
+  }
+  // bits and levels are one knob: a rule's word replaces the general one
+  if (options.bits !== undefined) {
+    options.levels = 2 ** (options.bits as number);
+    delete options.bits;
+  }
+  return { match, options: options as QuantizeOptions };
+}
+
+const D = QUANTIZE_DEFAULTS;
+
+export const HELP = `wlq quantizes the weights of neural networks to learned codebooks.
+
+  wlq compress IN OUT      make a model file smaller
+  wlq decompress IN OUT    make a model file of its first format again
+  wlq inspect IN           what a file holds
+  wlq verify IN [ORIGINAL] whether a compressed file is whole, and how far it is from the original
+
+Formats: safetensors and ONNX, told apart by their content.
+
+How weights are quantized
+  --levels N               values a codebook, 2 to 256 (default ${D.levels}); or --bits N for 2^N
+  --granularity WHAT       tensor, channel or group: which weights share a codebook (default ${D.granularity})
+  --scale WHAT             none, channel or group: a factor before one shared codebook (default ${D.scale})
+  --group-size N           weights a group (default ${D.groupSize})
+  --axis N                 channel axis (default: the output channels, as the format knows them)
+  --pin-zero               zeros stay zeros
+  --method HOW             optimal, lloyd or uniform (default ${D.method}); for lloyd: --start linear|quantile, --steps N
+
+Which tensors
+  --min-size N             fewest weights that pay (default ${MIN_SIZE})
+  --include REGEX          only these, whatever their size or kind
+  --exclude REGEX          never these
+  --tensor REGEX=OPTIONS   options for some: --tensor 'lm_head=levels:256,granularity:channel' (repeatable)
+  --non-finite WHAT        error or keep: what a NaN in a tensor you named does (default error)
+
+What comes out
+  --to WHAT                container (a safetensors file, default), dense (the input's format, quantized values),
+                           onnx (weights are decoded inside the graph: runs in any ONNX runtime)
+  --dry-run                do everything but write
+  --json                   the report as JSON on standard output
+  -q, --quiet              no progress
+  --debug                  stack traces
+
+Exit codes: 0 done, 1 verification failed, 2 usage, 3 bad input, 4 input/output or resources, 130 interrupted.
+`;

@@ -1,0 +1,188 @@
+// The command line: parses, calls the library, prints; its errors become exit codes.
+import { realpath, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import process from "node:process";
+import { version } from "../../package.json";
+import { compress } from "../compress.ts";
+import { decompress } from "../decompress.ts";
+import { WlqError } from "../error.ts";
+import { onnx } from "../formats/onnx.ts";
+import { inspect, verify } from "../inspect.ts";
+import { discardSink, type Sink } from "../io/sink.ts";
+import { fileSink, fileSource, folderResolver } from "../node.ts";
+import { type CommandLine, HELP, parseCommandLine, UsageError } from "./flags.ts";
+import { progressView } from "./progress.ts";
+import { bytesText, closingLine, inspectionText, reportText, sqnrText } from "./show.ts";
+
+const FORMATS = [onnx()];
+
+async function main(args: readonly string[]): Promise<number> {
+  const line = parseCommandLine(args);
+  if (line.version) return say(`wlq ${version}`);
+  if (line.help || line.command === undefined) {
+    process.stdout.write(HELP);
+    return line.help ? 0 : 2;
+  }
+  const abort = new AbortController();
+  const interrupt = (): void => abort.abort(new Error("interrupted"));
+  process.once("SIGINT", interrupt);
+  process.once("SIGTERM", interrupt);
+  try {
+    switch (line.command) {
+      case "compress":
+        return await runCompress(line, abort.signal);
+      case "decompress":
+        return await runDecompress(line, abort.signal);
+      case "inspect":
+        return await runInspect(line);
+      case "verify":
+        return await runVerify(line, abort.signal);
+    }
+  } finally {
+    process.off("SIGINT", interrupt);
+    process.off("SIGTERM", interrupt);
+  }
+}
+
+function say(text: string): number {
+  process.stdout.write(`${text}\n`);
+  return 0;
+}
+
+function sayJson(data: unknown): number {
+  // typed arrays as arrays, so that they read as lists
+  return say(JSON.stringify(data, (_key, value) => (ArrayBuffer.isView(value) ? [...(value as Float64Array)] : value)));
+}
+
+function twoFiles({ files, command }: CommandLine): [string, string] {
+  if (files.length !== 2) throw new UsageError(`wlq ${command} takes IN and OUT, got ${files.length} file names`);
+  return files as [string, string];
+}
+
+async function runCompress(line: CommandLine, signal: AbortSignal): Promise<number> {
+  const [input, output] = twoFiles(line);
+  const source = await fileSource(input);
+  const folder = folderResolver(input);
+  const view = progressView(line.quiet);
+  const used = new Set<string>();
+  try {
+    await refuseSame(input, output);
+    const report = await compress(source, line.dryRun ? discardSink() : fileSink(output), {
+      ...line.compress,
+      formats: FORMATS,
+      resolve(name) {
+        used.add(name);
+        return folder.resolve(name);
+      },
+      companion: (name) => (line.dryRun ? discardSink() : companionSink(input, output, name, used)),
+      onProgress: view.update,
+      signal,
+    });
+    view.stop();
+    if (line.json) return sayJson(report);
+    for (const warning of report.warnings) process.stderr.write(`wlq: ${warning}\n`);
+    say(reportText(report));
+    return say(`${line.dryRun ? "would be: " : ""}${closingLine(input, output, report)}`);
+  } finally {
+    view.stop();
+    await source.close();
+    await folder.closeAll();
+  }
+}
+
+/** A companion goes beside the output; it must not take the place of one of the input's. */
+function companionSink(input: string, output: string, name: string, used: ReadonlySet<string>): Sink {
+  const path = join(dirname(resolve(output)), name);
+  if (used.has(name) && dirname(resolve(output)) === dirname(resolve(input))) {
+    throw new WlqError("unsafe-path", `the output's companion file "${name}" would replace the input's: write to another folder`);
+  }
+  return fileSink(path);
+}
+
+async function refuseSame(input: string, output: string): Promise<void> {
+  const there = await stat(output).catch(() => undefined);
+  if (there && (await realpath(output)) === (await realpath(input))) {
+    throw new UsageError("IN and OUT are the same file");
+  }
+  if (there?.isDirectory()) throw new WlqError("io", `${output} is a folder`);
+}
+
+async function runDecompress(line: CommandLine, signal: AbortSignal): Promise<number> {
+  const [input, output] = twoFiles(line);
+  const source = await fileSource(input);
+  const view = progressView(line.quiet);
+  try {
+    await refuseSame(input, output);
+    const report = await decompress(source, line.dryRun ? discardSink() : fileSink(output), {
+      formats: FORMATS,
+      companion: (name) => (line.dryRun ? discardSink() : companionSink(input, output, name, new Set())),
+      onProgress: view.update,
+      signal,
+    });
+    view.stop();
+    if (line.json) return sayJson(report);
+    return say(`${input} (${bytesText(report.bytesIn)}) -> ${output} (${bytesText(report.bytesOut)}), ${report.format}`);
+  } finally {
+    view.stop();
+    await source.close();
+  }
+}
+
+async function runInspect(line: CommandLine): Promise<number> {
+  const [input] = line.files;
+  if (input === undefined || line.files.length !== 1) throw new UsageError("wlq inspect takes one file name");
+  const source = await fileSource(input);
+  const folder = folderResolver(input);
+  try {
+    const inspection = await inspect(source, { formats: FORMATS, resolve: folder.resolve });
+    return line.json ? sayJson(inspection) : say(inspectionText(input, inspection));
+  } finally {
+    await source.close();
+    await folder.closeAll();
+  }
+}
+
+async function runVerify(line: CommandLine, signal: AbortSignal): Promise<number> {
+  const [input, original] = line.files;
+  if (input === undefined || line.files.length > 2) throw new UsageError("wlq verify takes IN and perhaps ORIGINAL");
+  const source = await fileSource(input);
+  const folder = folderResolver(original ?? input);
+  let other: Awaited<ReturnType<typeof fileSource>> | undefined;
+  try {
+    other = original === undefined ? undefined : await fileSource(original);
+    const result = await verify(source, other, { formats: FORMATS, resolve: folder.resolve, signal });
+    if (line.json) sayJson(result);
+    else {
+      for (const problem of result.problems) say(problem);
+      const against = result.sqnrDb === undefined ? "" : `, SQNR ${sqnrText(result.sqnrDb)} against the original`;
+      say(`${input}: ${result.ok ? "whole" : "DAMAGED"}, ${result.checked} tensors checked${against}`);
+    }
+    return result.ok ? 0 : 1;
+  } finally {
+    await source.close();
+    await other?.close();
+    await folder.closeAll();
+  }
+}
+
+function exitCode(error: unknown): number {
+  if (error instanceof UsageError || error instanceof RangeError || error instanceof TypeError) return 2;
+  if (!(error instanceof WlqError)) return 70;
+  if (error.code === "io" || error.code === "resources") return 4;
+  return error.code === "aborted" ? 130 : 3;
+}
+
+const args = process.argv.slice(2);
+main(args).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    const code = exitCode(error);
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`wlq: ${code === 70 ? "internal error: " : ""}${message}\n`);
+    if (code === 2) process.stderr.write("wlq --help tells how to use it\n");
+    if (args.includes("--debug") && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    process.exitCode = code;
+  },
+);

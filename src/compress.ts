@@ -1,0 +1,281 @@
+// Compress: a model file to a smaller one, tensor by tensor, in memory that does not grow with it.
+import { TileCoder } from "./assign.ts";
+import { type Coding, bitsForLevels, groupingOf, packedBytes, type QuantizationStats } from "./codebook.ts";
+import { containerSegments } from "./container/writer.ts";
+import { roundFormat } from "./container/coding.ts";
+import { WlqError } from "./error.ts";
+import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
+import { openModel } from "./formats/open.ts";
+import type { LazySegment } from "./io/segment.ts";
+import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
+import { byteSource, type Resolve, type Source } from "./io/source.ts";
+import { clusterTensor, planQuantize, type QuantizePlan } from "./quantize.ts";
+import { type Report, type TensorReport, totalsOf } from "./report.ts";
+import { choose, type SelectOptions } from "./select.ts";
+import { countElements, type FloatDtype } from "./tensor.ts";
+import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
+import { WeightReader } from "./weights.ts";
+
+/** How far an operation is. */
+export interface Progress {
+  readonly phase: "cluster" | "write";
+  /** The tensor in hand. */
+  readonly tensor: string;
+  /** Weights done, of `total`, over both phases. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What reading and writing model files have in common. */
+export interface FileOptions {
+  /** Formats besides safetensors: `[onnx()]`. */
+  readonly formats?: readonly Format[];
+  /** Finds companion files of the input (ONNX external data). */
+  readonly resolve?: Resolve;
+  /** A sink per companion file of the output. */
+  readonly companion?: (name: string) => Sink;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface CompressOptions extends SelectOptions, FileOptions {
+  /** `container` (a safetensors file, default), `dense` (the input's format with quantized values), `onnx`. */
+  readonly to?: "container" | "dense" | "onnx";
+  /** What a NaN or infinity in a tensor that the user named does. Default `error`; `keep` passes the tensor through. */
+  readonly nonFinite?: "error" | "keep";
+}
+
+// Bytes of codes handed on at a time.
+const CHUNK = 1 << 18;
+
+interface Clustered {
+  readonly entry: TensorEntry;
+  readonly coding: Coding;
+  stats?: QuantizationStats;
+}
+
+/**
+ * Compresses a model file. Reads from a random-access source, writes the sink once from start to end, closes it when
+ * whole and aborts it on any error.
+ *
+ * @throws WlqError with the code and, where there is one, the tensor; RangeError and TypeError for wrong options
+ * @example
+ * await compress(fileSource("model.safetensors"), fileSink("model.wlq.safetensors"), { levels: 16, scale: "channel" });
+ */
+export async function compress(source: Source, sink: Sink, options: CompressOptions = {}): Promise<Report> {
+  const started = performance.now();
+  try {
+    if (!encodeBinary.ready) await encodeBinary.load();
+    return await run(source, sink, options, started);
+  } catch (error) {
+    // before the writer had the sink
+    if (!sink.locked) await sink.abort(error).catch(() => {});
+    throw error;
+  }
+}
+
+async function run(source: Source, sink: Sink, options: CompressOptions, started: number): Promise<Report> {
+  const { formats = [], resolve, onProgress, signal, to = "container", nonFinite = "error", companion, ...select } = options;
+  const bytes = byteSource(source);
+  const model = await openModel(bytes, formats, { resolve });
+  if (to === "onnx" && !model.inGraph) {
+    throw new WlqError("unsupported", `to "onnx" needs an ONNX model, this is ${model.format}`);
+  }
+  const scope = encodeScope();
+  const warnings = [...model.warnings];
+  const kept = new Map<string, string>();
+  const work: { entry: TensorEntry; plan: QuantizePlan; named: boolean }[] = [];
+  for (const entry of model.tensors) {
+    const choice = choose(entry, select);
+    if (choice.quantize) work.push({ entry, plan: planFor(entry, choice.options), named: choice.named });
+    else kept.set(entry.name, choice.reason);
+  }
+  const total = 2 * work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
+  let done = 0;
+  const progress = (phase: Progress["phase"], tensor: string, weights: number) => {
+    done += weights;
+    onProgress?.({ phase, tensor, done, total });
+  };
+
+  const coded = new Map<string, Clustered>();
+  for (const { entry, plan, named } of work) {
+    checkAborted(signal);
+    const count = countElements(entry.shape);
+    progress("cluster", entry.name, 0);
+    try {
+      coded.set(entry.name, { entry, coding: await cluster(scope, entry, plan, signal) });
+    } catch (error) {
+      if (!(error instanceof WlqError) || error.code !== "non-finite") throw error;
+      if (named && nonFinite === "error") {
+        const advice = 'pass nonFinite: "keep" (--non-finite keep) to leave such tensors as they are';
+        throw new WlqError("non-finite", `tensor "${entry.name}": ${error.message}; ${advice}`, { tensor: entry.name });
+      }
+      kept.set(entry.name, "has a NaN or infinity");
+      warnings.push(`tensor "${entry.name}" is left as it is: ${error.message}`);
+      done += count;
+    }
+    progress("cluster", entry.name, count);
+  }
+
+  const outputs = new Map<string, number>();
+  const files = await output(scope, model, coded, to, signal, (name, n) => progress("write", name, n), outputs, warnings);
+  const bytesOut = await writeAll(writings(sink, files, companion), signal);
+  const tensors = model.tensors.map((entry) => tensorReport(entry, coded.get(entry.name), outputs, kept));
+  return {
+    format: model.format,
+    to,
+    bytesIn: bytes.byteLength + (model.companionBytes ?? 0),
+    bytesOut,
+    ratio: (bytes.byteLength + (model.companionBytes ?? 0)) / bytesOut,
+    ...totalsOf(tensors),
+    seconds: (performance.now() - started) / 1000,
+    tensors,
+    warnings,
+  };
+}
+
+/** The files of an output with their sinks; the main file last, so that it never stands there without its companions. */
+export function writings(sink: Sink, files: OutputFiles, companion: FileOptions["companion"]): Writing[] {
+  const list: Writing[] = [];
+  for (const [name, segments] of files.companions) {
+    if (!companion) throw new WlqError("unsupported", `the output has a companion file "${name}": pass companion: (name) => sink`);
+    list.push({ sink: companion(name), segments });
+  }
+  list.push({ sink, segments: files.main });
+  return list;
+}
+
+function planFor(entry: TensorEntry, options: Parameters<typeof planQuantize>[1]): QuantizePlan {
+  try {
+    return planQuantize(entry.shape, options, roundFormat(entry.dtype));
+  } catch (error) {
+    if (error instanceof RangeError) throw new RangeError(`tensor "${entry.name}": ${error.message}`);
+    throw error;
+  }
+}
+
+async function cluster(scope: EncodeScope, entry: TensorEntry, plan: QuantizePlan, signal?: AbortSignal): Promise<Coding> {
+  const mark = scope.mark();
+  try {
+    const by = plan.scale === "none" ? plan.granularity : "tensor";
+    const grouping = groupingOf(by, plan.shape, plan.axis, plan.groupSize);
+    const reader = new WeightReader(scope, entry, entry.dtype as FloatDtype);
+    const passes = clusterTensor(scope, plan, false);
+    let step = passes.next();
+    while (!step.done) {
+      checkAborted(signal);
+      await reader.fulfil(step.value, grouping);
+      step = passes.next();
+    }
+    return step.value;
+  } finally {
+    scope.release(mark);
+  }
+}
+
+type Tell = (tensor: string, weights: number) => void;
+
+async function output(
+  scope: EncodeScope,
+  model: Model,
+  coded: ReadonlyMap<string, Clustered>,
+  to: "container" | "dense" | "onnx",
+  signal: AbortSignal | undefined,
+  tell: Tell,
+  sizes: Map<string, number>,
+  warnings: string[],
+): Promise<OutputFiles> {
+  const segments = (kind: "packed" | "codes" | "dense") =>
+    new Map([...coded].map(([name, c]) => [name, codedSegment(scope, c, kind, signal, tell)]));
+  if (to === "dense") return model.dense(segments("dense"));
+  if (to === "onnx" && model.inGraph) {
+    const tensors = new Map<string, CodedTensor>();
+    for (const [name, codes] of segments("codes")) tensors.set(name, { ...(coded.get(name) as Clustered).coding, codes });
+    const { files, left, bytes } = await model.inGraph(tensors);
+    for (const [name, n] of bytes ?? []) sizes.set(name, n);
+    for (const name of left) warnings.push(`tensor "${name}" is left as it is: decoding it in the graph would not save bytes`);
+    return files;
+  }
+  const packed = segments("packed");
+  const tensors = [...coded].map(([name, { entry, coding }]) => ({
+    name, dtype: entry.dtype as FloatDtype, coding, codes: packed.get(name) as LazySegment,
+  }));
+  return { main: await containerSegments(scope, model, tensors, sizes), companions: new Map() };
+}
+
+/** A coded tensor as a stretch of output: packed codes, one byte a code, or values in the tensor's dtype. */
+function codedSegment(
+  scope: EncodeScope,
+  clustered: Clustered,
+  kind: "packed" | "codes" | "dense",
+  signal: AbortSignal | undefined,
+  tell: Tell,
+): LazySegment {
+  const { entry, coding } = clustered;
+  const count = countElements(entry.shape);
+  const bits = bitsForLevels(coding.levels);
+  const byteLength = kind === "packed" ? packedBytes(count, bits) : kind === "codes" ? count : entry.byteLength;
+  return {
+    byteLength,
+    async *chunks() {
+      const mark = scope.mark();
+      try {
+        const dtype = entry.dtype as FloatDtype;
+        const reader = new WeightReader(scope, entry, dtype);
+        const coder = new TileCoder(scope, coding, roundFormat(dtype));
+        const dense = scope.reserve(coder.tileSize * 8);
+        let chunk = new Uint8Array(Math.min(CHUNK, byteLength));
+        let filled = 0;
+        for (let start = 0; start < count; start += coder.tileSize) {
+          checkAborted(signal);
+          const n = Math.min(coder.tileSize, count - start);
+          await reader.load(coder.weights, start, start + n);
+          coder.tile(start, n);
+          let bytes = n;
+          let at = coder.codes;
+          if (kind === "packed") {
+            bytes = coder.pack(n);
+            at = coder.packed;
+          } else if (kind === "dense") {
+            bytes = (n * entry.byteLength) / count;
+            at = toDtype(scope, dtype, dense, coder.decoded, n);
+          }
+          if (filled + bytes > chunk.length) {
+            yield chunk.subarray(0, filled);
+            chunk = new Uint8Array(Math.max(CHUNK, bytes));
+            filled = 0;
+          }
+          chunk.set(scope.u8(at, bytes), filled);
+          filled += bytes;
+          tell(entry.name, n);
+        }
+        clustered.stats = coder.stats();
+        if (filled > 0) yield chunk.subarray(0, filled);
+      } finally {
+        scope.release(mark);
+      }
+    },
+  };
+}
+
+function toDtype(scope: EncodeScope, dtype: FloatDtype, target: number, values: number, count: number): number {
+  if (dtype === "F32") return values;
+  if (dtype === "F16") scope.kernels.f32ToF16(target, values, count);
+  else if (dtype === "BF16") scope.kernels.f32ToBf16(target, values, count);
+  else scope.kernels.f32ToF64(target, values, count);
+  return target;
+}
+
+function tensorReport(
+  entry: TensorEntry,
+  clustered: Clustered | undefined,
+  sizes: ReadonlyMap<string, number>,
+  kept: ReadonlyMap<string, string>,
+): TensorReport {
+  const { name, dtype, shape, byteLength } = entry;
+  const base = { name, dtype, shape, bytesIn: byteLength, bytesOut: sizes.get(name) ?? byteLength };
+  if (!clustered?.stats) return { ...base, kept: kept.get(name) ?? "left as it is" };
+  const { levels, granularity, scale } = clustered.coding;
+  return { ...base, levels, granularity, scale: scale?.per ?? "none", stats: clustered.stats };
+}
+

@@ -1,0 +1,155 @@
+// Writer: a model and its coded tensors as the segments of a container file.
+import { type Coding, bitsForLevels } from "../codebook.ts";
+import type { Model } from "../formats/format.ts";
+import { copySegment, type LazySegment, type Segment, segmentsByteLength } from "../io/segment.ts";
+import type { FloatDtype } from "../tensor.ts";
+import type { EncodeScope } from "../wasm/encode.ts";
+import { checksumCount, Checksummer } from "./checksum.ts";
+import { CHECKSUM_TILE, CHECKSUMS_NAME, CONTAINER_VERSION, type CodedEntry, codingMap, MODEL_NAME } from "./coding.ts";
+import { freeName, type NewTensor, safetensorsHead } from "./safetensors.ts";
+
+export interface NewCoded {
+  readonly name: string;
+  readonly dtype: FloatDtype;
+  readonly coding: Coding;
+  /** Packed codes, without padding. */
+  readonly codes: LazySegment;
+}
+
+interface Part extends NewTensor {
+  readonly content: readonly Segment[];
+}
+
+/**
+ * All segments of the container, header first. `sizes` gets the bytes of every coded tensor. Checksums are made while
+ * the segments are read, in order, so they can be written once.
+ */
+export async function containerSegments(
+  scope: EncodeScope,
+  model: Model,
+  coded: readonly NewCoded[],
+  sizes: Map<string, number>,
+): Promise<Segment[]> {
+  const byName = new Map(coded.map((c) => [c.name, c]));
+  const taken = new Set([...model.tensors.map((t) => t.name), MODEL_NAME, CHECKSUMS_NAME]);
+  const entries = new Map<string, CodedEntry>();
+  const aligned: Part[] = [];
+  const odd: Part[] = [];
+  for (const t of model.tensors) {
+    const c = byName.get(t.name);
+    if (c) {
+      const { parts, entry } = codedParts(scope, c, taken);
+      entries.set(t.name, entry);
+      sizes.set(t.name, parts.reduce((sum, p) => sum + p.byteLength, 0));
+      aligned.push(...parts);
+    } else if (!model.skeleton) {
+      const { name, dtype, shape, byteLength } = t;
+      (byteLength % 8 === 0 ? aligned : odd).push({
+        name, dtype, shape, byteLength, content: [copySegment(t, 0, byteLength)],
+      });
+    }
+  }
+  // behind multiples of 8 come those of 4, then of 2, then the rest: each begins on a multiple of its own element size
+  const evenness = (p: Part) => (p.byteLength % 4 === 0 ? 0 : p.byteLength % 2 === 0 ? 1 : 2);
+  odd.sort((a, b) => evenness(a) - evenness(b));
+  const parts = [...aligned, ...odd];
+  if (model.skeleton) {
+    const content = await model.skeleton(new Set(byName.keys()));
+    const byteLength = segmentsByteLength(content);
+    parts.push({ name: MODEL_NAME, dtype: "U8", shape: [byteLength], byteLength, content });
+  }
+  const metadata = {
+    ...model.metadata,
+    "wlq.version": CONTAINER_VERSION,
+    "wlq.format": model.format,
+    "wlq.checksum": `xxh64/${CHECKSUM_TILE}`,
+    "wlq.tensors": codingMap(entries),
+  };
+  return withChecksums(scope, parts, metadata);
+}
+
+function codedParts(scope: EncodeScope, c: NewCoded, taken: Set<string>): { parts: Part[]; entry: CodedEntry } {
+  const { coding, dtype, name } = c;
+  const { levels, granularity, axis, groupSize, shape, scale } = coding;
+  const codebookName = freeName(`${name}.codebook`, taken);
+  const scaleName = scale ? freeName(`${name}.scales`, taken) : undefined;
+  const codesName = freeName(`${name}.codes`, taken);
+  const parts: Part[] = [bytesPart(codebookName, "F32", [coding.codebook.length / levels, levels], bytesOf(coding.codebook))];
+  if (scale && scaleName) parts.push(bytesPart(scaleName, "F16", [scale.values.length], halves(scope, scale.values)));
+  const before = parts.reduce((sum, p) => sum + p.byteLength, 0);
+  const padding = -(before + c.codes.byteLength) & 7;
+  const byteLength = c.codes.byteLength + padding;
+  const content = padding > 0 ? [c.codes, new Uint8Array(padding)] : [c.codes];
+  parts.push({ name: codesName, dtype: "U8", shape: [byteLength], byteLength, content });
+  const bits = bitsForLevels(levels);
+  const scalePer = scale?.per ?? "none";
+  const base = { levels, granularity, axis, groupSize, shape };
+  return { parts, entry: { ...base, dtype, bits, scalePer, codebookName, scaleName, codesName } };
+}
+
+function bytesPart(name: string, dtype: string, shape: readonly number[], bytes: Uint8Array): Part {
+  return { name, dtype, shape, byteLength: bytes.length, content: [bytes] };
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+function halves(scope: EncodeScope, values: Float32Array): Uint8Array {
+  const mark = scope.mark();
+  try {
+    const src = scope.reserve(values.length * 4);
+    const dst = scope.reserve(values.length * 2);
+    scope.f32(src, values.length).set(values);
+    scope.kernels.f32ToF16(dst, src, values.length);
+    return scope.u8(dst, values.length * 2).slice();
+  } finally {
+    scope.release(mark);
+  }
+}
+
+function withChecksums(scope: EncodeScope, parts: readonly Part[], metadata: Record<string, string>): Segment[] {
+  const sumsOf = (headerBytes: number) =>
+    checksumCount(headerBytes) + parts.reduce((sum, p) => sum + checksumCount(p.byteLength), 0);
+  // the header holds the size of the checksums, whose number depends on the header's size: grows to a fixed point
+  let head = safetensorsHead([...parts, checksumsTensor(sumsOf(0))], metadata);
+  for (let size = -1; size !== head.length; ) {
+    size = head.length;
+    head = safetensorsHead([...parts, checksumsTensor(sumsOf(size - 8))], metadata);
+  }
+  const summer = new Checksummer(scope);
+  summer.update(head.subarray(8));
+  summer.endTensor();
+  const segments: Segment[] = [head];
+  for (const part of parts) {
+    const { byteLength, content } = part;
+    segments.push({
+      byteLength,
+      async *chunks() {
+        for (const segment of content) {
+          if (segment instanceof Uint8Array) {
+            summer.update(segment);
+            yield segment;
+            continue;
+          }
+          for await (const chunk of segment.chunks()) {
+            summer.update(chunk);
+            yield chunk;
+          }
+        }
+        summer.endTensor();
+      },
+    });
+  }
+  segments.push({
+    byteLength: sumsOf(head.length - 8) * 8,
+    async *chunks() {
+      yield summer.bytes();
+    },
+  });
+  return segments;
+}
+
+function checksumsTensor(count: number): NewTensor {
+  return { name: CHECKSUMS_NAME, dtype: "U8", shape: [count * 8], byteLength: count * 8 };
+}

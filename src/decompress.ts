@@ -1,0 +1,140 @@
+// Decompress: a container to a file of the original's format and dtypes.
+import { type FileOptions, writings } from "./compress.ts";
+import { roundFormat } from "./container/coding.ts";
+import { Container } from "./container/reader.ts";
+import { MODEL_NAME } from "./container/coding.ts";
+import { safetensorsHead } from "./container/safetensors.ts";
+import { WlqError } from "./error.ts";
+import type { OutputFiles } from "./formats/format.ts";
+import { copySegment, type LazySegment, type Segment } from "./io/segment.ts";
+import { checkAborted, type Sink, writeAll } from "./io/sink.ts";
+import { type ByteSource, byteSource, type Source } from "./io/source.ts";
+import { countElements, DTYPE_BITS } from "./tensor.ts";
+import { decodeBinary, decodeScope, type DecodeScope } from "./wasm/decode.ts";
+
+/** What a decompression did. */
+export interface DecompressReport {
+  readonly format: string;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly seconds: number;
+}
+
+/**
+ * Restores a model file from a container: same format, dtypes and tensors, quantized values.
+ *
+ * @throws WlqError `checksum`, `malformed`, `truncated`, `unsupported` (not a container, or a format not handed in)
+ */
+export async function decompress(source: Source, sink: Sink, options: FileOptions = {}): Promise<DecompressReport> {
+  const started = performance.now();
+  try {
+    if (!decodeBinary.ready) await decodeBinary.load();
+    const { signal, companion } = options;
+    const container = await Container.open(byteSource(source), decodeScope(), true);
+    const files = await restore(container, options);
+    const bytesOut = await writeAll(writings(sink, files, companion), signal);
+    const { format } = container.header;
+    return { format, bytesIn: container.byteLength, bytesOut, seconds: (performance.now() - started) / 1000 };
+  } catch (error) {
+    if (!sink.locked) await sink.abort(error).catch(() => {});
+    throw error;
+  }
+}
+
+async function restore(container: Container, options: FileOptions): Promise<OutputFiles> {
+  const { header } = container;
+  const { formats = [], onProgress, signal } = options;
+  let done = 0;
+  let total = 0;
+  for (const { shape } of header.coded.values()) total += countElements(shape);
+  const tell = (tensor: string, weights: number): void => {
+    checkAborted(signal);
+    done += weights;
+    onProgress?.({ phase: "write", tensor, done, total });
+  };
+  const payloads = new Map<string, LazySegment>();
+  for (const name of header.coded.keys()) payloads.set(name, decodedSegment(container, name, tell));
+  if (header.format === "safetensors") return restoreSafetensors(container, payloads);
+  const format = formats.find((f) => f.name === header.format);
+  if (!format) {
+    throw new WlqError("unsupported", `the container holds a model of format "${header.format}": hand that format in (formats: […])`);
+  }
+  const part = container.part(MODEL_NAME);
+  const model = await format.open(partSource(container, part.byteLength), { skeleton: true });
+  return model.dense(payloads);
+}
+
+// The skeleton is read in whole checksum tiles.
+function partSource(container: Container, byteLength: number): ByteSource {
+  const part = container.part(MODEL_NAME);
+  const tile = 65536;
+  return {
+    byteLength,
+    async read(start, end) {
+      if (end > byteLength) {
+        throw new WlqError("truncated", `bytes ${start} to ${end} of the model are wanted, it has ${byteLength}`);
+      }
+      if (start === end) return new Uint8Array(0);
+      const from = start - (start % tile);
+      const bytes = await container.read(part, from, Math.min(byteLength, Math.ceil(end / tile) * tile));
+      return bytes.subarray(start - from, end - from);
+    },
+  };
+}
+
+async function restoreSafetensors(container: Container, payloads: ReadonlyMap<string, Segment>): Promise<OutputFiles> {
+  const { header } = container;
+  const parts = header.names.map((name) => {
+    const coded = header.coded.get(name);
+    if (coded) {
+      const { dtype, shape } = coded;
+      const byteLength = (countElements(shape) * DTYPE_BITS[dtype]) / 8;
+      return { name, dtype, shape, byteLength, content: payloads.get(name) as Segment };
+    }
+    const part = container.part(name);
+    const content = copySegment({ read: (a, b) => container.read(part, a, b) }, 0, part.byteLength);
+    return { ...part, content };
+  });
+  // wide elements first: each tensor begins on a multiple of its element size
+  const width = (dtype: string) => DTYPE_BITS[dtype as keyof typeof DTYPE_BITS] ?? 8;
+  parts.sort((a, b) => width(b.dtype) - width(a.dtype));
+  return { main: [safetensorsHead(parts, header.metadata), ...parts.map((p) => p.content)], companions: new Map() };
+}
+
+// Decoded values are handed on in stretches of this many bytes.
+const CHUNK = 1 << 20;
+
+function decodedSegment(container: Container, name: string, tell: (tensor: string, weights: number) => void): LazySegment {
+  const entry = container.header.coded.get(name);
+  if (!entry) throw new WlqError("not-found", `the file has no coded tensor "${name}"`, { tensor: name });
+  const width = DTYPE_BITS[entry.dtype] / 8;
+  const byteLength = countElements(entry.shape) * width;
+  return {
+    byteLength,
+    async *chunks() {
+      let chunk = new Uint8Array(Math.min(CHUNK, byteLength));
+      let filled = 0;
+      for await (const { scope, values, count } of container.tiles(name)) {
+        const bytes = inDtype(scope, entry.dtype, values, count);
+        if (filled + bytes.length > chunk.length) {
+          yield chunk.subarray(0, filled);
+          chunk = new Uint8Array(CHUNK);
+          filled = 0;
+        }
+        chunk.set(bytes, filled);
+        filled += bytes.length;
+        tell(name, count);
+      }
+      if (filled > 0) yield chunk.subarray(0, filled);
+    },
+  };
+}
+
+/** Values in hand as bytes of a dtype; a view that dies with the next tile. */
+function inDtype(scope: DecodeScope, dtype: string, values: number, count: number): Uint8Array {
+  if (roundFormat(dtype) === 1) scope.kernels.f32ToF16(values, values, count);
+  else if (roundFormat(dtype) === 2) scope.kernels.f32ToBf16(values, values, count);
+  else if (dtype === "F64") return new Uint8Array(Float64Array.from(scope.f32(values, count)).buffer);
+  else return scope.u8(values, count * 4);
+  return scope.u8(values, count * 2);
+}
