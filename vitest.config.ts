@@ -3,13 +3,13 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineConfig, type Plugin } from "vitest/config";
 
-/** `import bytes from "….wasm"`, as the esbuild `binary` loader does it. */
+/** `import bytes from "….wasm.deflate"`, as the esbuild `binary` loader does it. */
 function wasmBytes(): Plugin {
   return {
     name: "wasm-bytes",
     enforce: "pre",
     resolveId(id, importer) {
-      if (!id.endsWith(".wasm") || !importer) return;
+      if (!id.endsWith(".wasm.deflate") || !importer) return;
       return `\0bytes:${resolve(importer, "..", id)}.js`;
     },
     load(id) {

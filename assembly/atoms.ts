@@ -44,34 +44,56 @@ export function coarsen(cells: usize, weight: usize, sum: usize, atoms: i32, tar
     for (let i = 0; i <= atoms; i++) store<i32>(cells + (<usize>i << 2), i);
     return atoms;
   }
-  let total: f64 = 0;
-  for (let i = 0; i < atoms; i++) total += extent(weight, sum, i, atoms);
-  const step = total / <f64>target;
+  // What an atom has beyond a cell buys nothing, since it is not split: extents are cut at the step, which then falls.
+  // Otherwise a gap or some outliers would take the cells of all other atoms. Ends when a pass changes little.
+  let step: f64 = f64.MAX_VALUE;
+  let most: f64 = step;
+  for (let pass = 0; pass < 32; pass++) {
+    most = step;
+    step = totalExtent(weight, sum, atoms, most) / <f64>target;
+    if (step > most * 0.95) break;
+  }
   let count = 0;
   let at: f64 = 0;
   let cell: f64 = -1;
+  let left = mean(weight, sum, 0);
+  let own = left;
   for (let i = 0; i < atoms; i++) {
-    const e = extent(weight, sum, i, atoms);
+    const right = i + 1 < atoms ? mean(weight, sum, i + 1) : own;
+    const e = min(most, extent(weight, i, right - left));
     // an atom belongs to the cell of its middle; a wide atom may leave cells empty, which are then left out
-    const own = floor<f64>((at + e * 0.5) / step);
-    if (own > cell && count < target) {
+    const place = floor<f64>((at + e * 0.5) / step);
+    if (place > cell && count < target) {
       store<i32>(cells + (<usize>count << 2), i);
       count++;
-      cell = own;
+      cell = place;
     }
     at += e;
+    left = own;
+    own = right;
   }
   store<i32>(cells + (<usize>count << 2), atoms);
   return count;
 }
 
+// Sum of the atoms' extents, each `most` at most.
+function totalExtent(weight: usize, sum: usize, atoms: i32, most: f64): f64 {
+  let total: f64 = 0;
+  let left = mean(weight, sum, 0);
+  let own = left;
+  for (let i = 0; i < atoms; i++) {
+    const right = i + 1 < atoms ? mean(weight, sum, i + 1) : own;
+    total += min(most, extent(weight, i, right - left));
+    left = own;
+    own = right;
+  }
+  return total;
+}
+
 // (weight * gap^2)^(1/3): the integral of density^(1/3) over the atom, whose width is half the distance of its neighbours
 // @ts-ignore: decorator
 @inline
-function extent(weight: usize, sum: usize, i: i32, atoms: i32): f64 {
-  const left = i > 0 ? i - 1 : i;
-  const right = i < atoms - 1 ? i + 1 : i;
-  const gap = mean(weight, sum, right) - mean(weight, sum, left);
+function extent(weight: usize, i: i32, gap: f64): f64 {
   return cubeRoot(load<f64>(weight + (<usize>i << 3)) * gap * gap);
 }
 

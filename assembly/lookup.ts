@@ -13,38 +13,35 @@
 export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize, levels: i32): void {
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
-    if (levels <= 16 && count >= 16) {
+    if (levels <= 32 && count >= 16) {
       const p0 = plane32(codebook, 0);
       const p1 = plane32(codebook, 1);
       const p2 = plane32(codebook, 2);
       const p3 = plane32(codebook, 3);
-      for (; i + 16 <= count; i += 16) {
-        const c = v128.load(codes + i);
-        const b0 = i8x16.swizzle(p0, c);
-        const b1 = i8x16.swizzle(p1, c);
-        const b2 = i8x16.swizzle(p2, c);
-        const b3 = i8x16.swizzle(p3, c);
-        interleave32(dst + (i << 2), b0, b1, b2, b3);
-      }
-    } else if (levels <= 32 && count >= 16) {
-      const p0 = plane32(codebook, 0);
-      const p1 = plane32(codebook, 1);
-      const p2 = plane32(codebook, 2);
-      const p3 = plane32(codebook, 3);
-      const q0 = plane32(codebook + 64, 0);
-      const q1 = plane32(codebook + 64, 1);
-      const q2 = plane32(codebook + 64, 2);
-      const q3 = plane32(codebook + 64, 3);
-      const sixteen = i8x16.splat(16);
-      for (; i + 16 <= count; i += 16) {
-        const c = v128.load(codes + i);
-        // an index of 16 and more selects 0, so that the two halves can be joined
-        const d = i8x16.sub(c, sixteen);
-        const b0 = v128.or(i8x16.swizzle(p0, c), i8x16.swizzle(q0, d));
-        const b1 = v128.or(i8x16.swizzle(p1, c), i8x16.swizzle(q1, d));
-        const b2 = v128.or(i8x16.swizzle(p2, c), i8x16.swizzle(q2, d));
-        const b3 = v128.or(i8x16.swizzle(p3, c), i8x16.swizzle(q3, d));
-        interleave32(dst + (i << 2), b0, b1, b2, b3);
+      if (levels <= 16) {
+        for (; i + 16 <= count; i += 16) {
+          const c = v128.load(codes + i);
+          const p = dst + (i << 2);
+          interleave32(p, i8x16.swizzle(p0, c), i8x16.swizzle(p1, c), i8x16.swizzle(p2, c), i8x16.swizzle(p3, c));
+        }
+      } else {
+        const q0 = plane32(codebook + 64, 0);
+        const q1 = plane32(codebook + 64, 1);
+        const q2 = plane32(codebook + 64, 2);
+        const q3 = plane32(codebook + 64, 3);
+        const sixteen = i8x16.splat(16);
+        for (; i + 16 <= count; i += 16) {
+          const c = v128.load(codes + i);
+          // an index of 16 and more selects 0, so that the two halves can be joined
+          const d = i8x16.sub(c, sixteen);
+          interleave32(
+            dst + (i << 2),
+            v128.or(i8x16.swizzle(p0, c), i8x16.swizzle(q0, d)),
+            v128.or(i8x16.swizzle(p1, c), i8x16.swizzle(q1, d)),
+            v128.or(i8x16.swizzle(p2, c), i8x16.swizzle(q2, d)),
+            v128.or(i8x16.swizzle(p3, c), i8x16.swizzle(q3, d)),
+          );
+        }
       }
     }
   }
@@ -147,25 +144,15 @@ export function lookupRuns(
   }
 }
 
-// Byte `b` of 16 consecutive 32-bit values, in one vector. Not inlined: it runs once a call and would be the largest code here.
-function plane32(codebook: usize, b: i32): v128 {
+// Byte `b` of 16 consecutive 32-bit values, in one vector: each round moves the bytes up and puts the one before first.
+// @ts-ignore: decorator
+@inline
+function plane32(codebook: usize, b: usize): v128 {
   let v = i8x16.splat(0);
-  v = i8x16.replace_lane(v, 0, load<i8>(codebook + b, 0));
-  v = i8x16.replace_lane(v, 1, load<i8>(codebook + b, 4));
-  v = i8x16.replace_lane(v, 2, load<i8>(codebook + b, 8));
-  v = i8x16.replace_lane(v, 3, load<i8>(codebook + b, 12));
-  v = i8x16.replace_lane(v, 4, load<i8>(codebook + b, 16));
-  v = i8x16.replace_lane(v, 5, load<i8>(codebook + b, 20));
-  v = i8x16.replace_lane(v, 6, load<i8>(codebook + b, 24));
-  v = i8x16.replace_lane(v, 7, load<i8>(codebook + b, 28));
-  v = i8x16.replace_lane(v, 8, load<i8>(codebook + b, 32));
-  v = i8x16.replace_lane(v, 9, load<i8>(codebook + b, 36));
-  v = i8x16.replace_lane(v, 10, load<i8>(codebook + b, 40));
-  v = i8x16.replace_lane(v, 11, load<i8>(codebook + b, 44));
-  v = i8x16.replace_lane(v, 12, load<i8>(codebook + b, 48));
-  v = i8x16.replace_lane(v, 13, load<i8>(codebook + b, 52));
-  v = i8x16.replace_lane(v, 14, load<i8>(codebook + b, 56));
-  return i8x16.replace_lane(v, 15, load<i8>(codebook + b, 60));
+  for (let p = codebook + b + 60; p >= codebook; p -= 4) {
+    v = i8x16.replace_lane(v128.shuffle<u8>(v, v, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14), 0, load<i8>(p));
+  }
+  return v;
 }
 
 // @ts-ignore: decorator

@@ -1,7 +1,8 @@
 // Build: AssemblyScript -> Wasm -> JavaScript bundles with the Wasm embedded (and, for workerd, imported) -> types.
-import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { execFileSync } from "node:child_process";
 import process from "node:process";
+import { deflateRawSync } from "node:zlib";
 import asc from "assemblyscript/asc";
 import { build } from "esbuild";
 
@@ -17,17 +18,20 @@ async function compileWasm() {
       if (messages) console.error(messages);
       if (error) throw error;
     }
+    const [simd, scalar] = await Promise.all(["simd", "scalar"].map((kind) => readFile(`build/${name}.${kind}.wasm`)));
+    const size = Buffer.alloc(4);
+    size.writeUInt32LE(simd.length);
+    await writeFile(`build/${name}.wasm.deflate`, deflateRawSync(Buffer.concat([size, simd, scalar]), { level: 9 }));
   }
 }
 
-/** Leaves `*.wasm` imports in place, next to the bundle: workerd compiles them when it loads the script. */
+/** Imports the plain SIMD binary instead of the embedded bytes: workerd, which always has SIMD, compiles it itself. */
 const importWasm = {
   name: "import-wasm",
   setup({ onResolve }) {
-    onResolve({ filter: /\.wasm$/ }, ({ path }) => {
-      const name = path.split("/").pop();
-      // one build is enough there: workerd always has SIMD
-      return { path: `../${name.replace(".scalar.", ".simd.")}`, external: true };
+    onResolve({ filter: /\.wasm\.deflate$/ }, ({ path }) => {
+      const name = path.split("/").pop().replace(".wasm.deflate", ".simd.wasm");
+      return { path: `../${name}`, external: true };
     });
   },
 };
@@ -49,7 +53,7 @@ async function bundle() {
     ...shared,
     entryPoints: ENTRIES,
     outdir: "dist",
-    loader: { ".wasm": "binary" },
+    loader: { ".deflate": "binary" },
     external: ["node:*"],
   });
   const { node: _, ...portable } = ENTRIES;
@@ -61,7 +65,7 @@ async function bundle() {
     outdir: "dist",
     platform: "node",
     target: "node20",
-    loader: { ".wasm": "binary" },
+    loader: { ".deflate": "binary" },
     banner: {
       js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
     },

@@ -38,7 +38,7 @@ export interface QuantizeOptions {
 }
 
 /** The defaults of {@link QuantizeOptions}; the command line shows the same. */
-export const QUANTIZE_DEFAULTS = {
+export const QUANTIZE_DEFAULTS: Readonly<Required<Omit<QuantizeOptions, "bits" | "importance">>> = {
   levels: 16,
   granularity: "tensor",
   axis: 0,
@@ -48,7 +48,7 @@ export const QUANTIZE_DEFAULTS = {
   method: "optimal",
   start: "linear",
   steps: 100,
-} as const satisfies QuantizeOptions;
+};
 
 /** Options with every choice made and checked against a shape. */
 export interface QuantizePlan {

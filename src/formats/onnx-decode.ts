@@ -12,7 +12,7 @@ import { digitTable, packedSegment, packings } from "./onnx-pack.ts";
 import type { Packing } from "./onnx-pack.ts";
 import { assemble, rawData, tensorBody } from "./onnx-write.ts";
 import type { Body } from "./onnx-write.ts";
-import type { Edit } from "./protobuf.ts";
+import type { Edit, Message } from "./protobuf.ts";
 
 /** Reshape and Constant are usable from 7 on; from 9 on Cast and Gather take all that is needed. */
 const LEAST_OPSET = 9;
@@ -27,8 +27,17 @@ const LEAST_OPSET = 9;
 export function inGraph(state: OnnxState, coded: ReadonlyMap<string, CodedTensor>, payloads: ReadonlyMap<string, Segment>): InGraph {
   checkNames(state, coded.keys());
   checkNames(state, payloads.keys(), payloads);
-  const fresh = freshNames(state.file);
-  const tables = new Map<Scope, Map<number, string>>();
+  const tables = new Tables(freshNames(state.file));
+  const ways = new Map<Stored, Decoding[]>();
+  for (const item of state.stored) {
+    const { entry, constant } = item;
+    const codedTensor = entry && coded.get(entry.name);
+    if (!entry || !constant || !codedTensor) continue;
+    const both = decodings(state.file, constant, entry, codedTensor, tables);
+    ways.set(item, both);
+    const [inBytes, inWords] = both;
+    if (inBytes?.table) inBytes.table.saved += Math.max(0, Math.min(inWords!.bytes, denseBytes(item)) - inBytes.bytes);
+  }
   const fixed: Edit[] = [];
   const bodies: Body[] = [];
   const taken = new Set<Stored>();
@@ -36,14 +45,14 @@ export function inGraph(state: OnnxState, coded: ReadonlyMap<string, CodedTensor
   const bytes = new Map<string, number>();
   for (const item of state.stored) {
     const { entry, constant, payload } = item;
-    const codedTensor = entry && coded.get(entry.name);
-    if (entry && constant && codedTensor) {
-      const decoding = decode(state.file, constant, entry, codedTensor, fresh, tables);
-      const bytesNow = constant.end - constant.start + (payload && !payload.at ? 0 : entry.byteLength);
-      if (decoding && decoding.bytes < bytesNow) {
+    if (entry && constant && ways.has(item)) {
+      const [best] = ways
+        .get(item)!
+        .filter(({ table }) => !table || table.saved > table.bytes)
+        .sort((a, b) => a.bytes - b.bytes);
+      if (best && best.bytes < denseBytes(item)) {
         taken.add(item);
-        bytes.set(entry.name, decoding.bytes);
-        accept(decoding, constant, tables, fixed, bodies);
+        bytes.set(entry.name, best.bytes + accept(best, constant, fixed, bodies));
         continue;
       }
       left.push(entry.name);
@@ -60,36 +69,77 @@ export function inGraph(state: OnnxState, coded: ReadonlyMap<string, CodedTensor
 
 /** Makes names that nothing in the model has; short on purpose, since each is written several times for every tensor. */
 function freshNames({ scopes }: OnnxFile): () => string {
+  const taken = new Set<string | undefined>();
+  const see = (name: string): unknown => taken.add(/^wlq\d*\//.exec(name)?.[0]);
+  for (const { constants, inputs, nodes } of scopes) {
+    for (const { name } of constants) see(name);
+    for (const name of inputs.keys()) see(name);
+    for (const node of nodes) for (const name of [...node.inputs, ...node.outputs]) see(name);
+  }
   let prefix = "wlq/";
-  const clashes = (name: string): boolean => name.startsWith(prefix);
-  const anyClash = ({ constants, inputs, nodes }: Scope): boolean =>
-    constants.some(({ name }) => clashes(name)) ||
-    [...inputs.keys()].some(clashes) ||
-    nodes.some((node) => node.inputs.some(clashes) || node.outputs.some(clashes));
-  for (let n = 1; scopes.some(anyClash); n++) prefix = `wlq${n}/`;
+  for (let n = 1; taken.has(prefix); n++) prefix = `wlq${n}/`;
   let count = 0;
   return () => prefix + (count++).toString(36);
 }
 
+/** Bytes of a constant that stays dense: its field, and its payload where that is not in the field. */
+function denseBytes({ constant, entry, payload }: Stored): number {
+  return constant!.end - constant!.start + (payload && !payload.at ? 0 : entry!.byteLength);
+}
+
 /** Nodes for one tensor. */
 interface Decoding {
+  /** Without the table. */
   readonly bytes: number;
   readonly codes: Segment;
   /** The nodes, given the TensorProto fields with the codes. */
   nodes(data: readonly Segment[]): Segment[];
-  /** A digit table that is not in the model yet. */
-  readonly table?: { readonly scope: Scope; readonly levels: number; readonly name: string; readonly nodes: readonly Segment[] };
+  readonly table?: Table;
 }
 
-/** The smallest way to decode the tensor; undefined where none is possible. */
-function decode(
-  file: OnnxFile,
-  constant: Constant,
-  entry: TensorEntry,
-  given: CodedTensor,
-  fresh: () => string,
-  tables: ReadonlyMap<Scope, ReadonlyMap<number, string>>,
-): Decoding | undefined {
+/** The digits of a byte for one number of levels, shared by all tensors of a graph or function. */
+interface Table {
+  readonly scope: Scope;
+  readonly name: string;
+  readonly nodes: readonly Segment[];
+  readonly bytes: number;
+  /** Bytes that it saves in all tensors: it is worth its place when they are more than its own. */
+  saved: number;
+  written: boolean;
+}
+
+class Tables {
+  readonly fresh: () => string;
+  readonly #tables: Map<Scope, Map<number, Table>> = new Map();
+
+  constructor(fresh: () => string) {
+    this.fresh = fresh;
+  }
+
+  for(scope: Scope, packing: Packing): Table {
+    while (scope.parent) scope = scope.parent;
+    const known = this.#tables.get(scope) ?? new Map<number, Table>();
+    this.#tables.set(scope, known);
+    let table = known.get(packing.levels);
+    if (!table) {
+      const list = new NodeList(this.fresh);
+      const digits = list.constant(DATA_TYPE.U8, [packing.levels ** packing.codes, packing.codes], rawData(digitTable(packing)));
+      const name = list.op("Cast", [digits], { to: DATA_TYPE.I32 });
+      const nodes = list.encode(nodeField(scope));
+      table = { scope, name, nodes, bytes: segmentsByteLength(nodes), saved: 0, written: false };
+      known.set(packing.levels, table);
+    }
+    return table;
+  }
+}
+
+/** The field of a node in its GraphProto or FunctionProto. */
+function nodeField(scope: Scope): number {
+  return scope.isFunction ? 7 : 1;
+}
+
+/** The ways to decode the tensor: codes in bytes, codes in words; none where it is impossible. */
+function decodings(file: OnnxFile, constant: Constant, entry: TensorEntry, given: CodedTensor, tables: Tables): Decoding[] {
   const { scope } = constant;
   const count = checkCoded(entry, given);
   const coded = given.levels === 1 ? twoLevels(given) : given;
@@ -97,13 +147,8 @@ function decode(
     throw onnxError("unsupported", entry.name, `decoding in the graph takes opset ${LEAST_OPSET}, the model has ${scope.opset}`);
   }
   // A node's output may not have an input's name; training graphs refer to initializers; bfloat16 came with opset 13.
-  if (isOverridable(file, constant) || (file.hasTraining && !constant.node) || (entry.dtype === "BF16" && scope.opset < 13)) return undefined;
-  let best: Decoding | undefined;
-  for (const packing of packings(coded.levels)) {
-    const candidate = decodeWith(packing, constant, entry, coded, count, fresh, tables);
-    if (!best || candidate.bytes < best.bytes) best = candidate;
-  }
-  return best;
+  if (isOverridable(file, constant) || (file.hasTraining && !constant.node) || (entry.dtype === "BF16" && scope.opset < 13)) return [];
+  return packings(coded.levels).map((packing) => decodeWith(packing, constant, entry, coded, count, tables));
 }
 
 /** Checks a coded tensor against its entry; returns the number of weights. */
@@ -133,20 +178,19 @@ function decodeWith(
   { name, dtype, shape }: TensorEntry,
   { levels, granularity, axis, groupSize, codebook, scale, codes }: CodedTensor,
   count: number,
-  fresh: () => string,
-  tables: ReadonlyMap<Scope, ReadonlyMap<number, string>>,
+  tables: Tables,
 ): Decoding {
   const { I32, I64 } = DATA_TYPE;
-  const number = scope.isFunction ? 7 : 1;
+  const number = nodeField(scope);
   const inGroups = granularity === "group" || scale?.per === "group";
   const group = Math.min(groupSize, count);
   const grid = inGroups ? [Math.ceil(count / group), group] : [];
   const units = Math.ceil((inGroups ? grid[0]! * group : count) / packing.codes);
   const bytes = packing.unitBytes === 1;
 
-  const packed = fresh();
-  const list = new NodeList(fresh);
-  let table: Decoding["table"];
+  const packed = tables.fresh();
+  const list = new NodeList(tables.fresh);
+  let table: Table | undefined;
   const type = dtype as "F32" | "F16" | "BF16" | "F64";
   const values = floats(list, codebook, [codebook.length], scale ? "F32" : type);
 
@@ -165,17 +209,9 @@ function decodeWith(
   } else {
     at = list.op("Cast", [packed], { to: I32 });
     if (packing.codes > 1) {
-      // The table of digits is shared by all tensors of as many levels; seen through the codebook it is the product table.
-      let owner = scope;
-      while (owner.parent) owner = owner.parent;
-      let digits = tables.get(owner)?.get(packing.levels);
-      if (digits === undefined) {
-        const shared = new NodeList(fresh);
-        const rows = packing.levels ** packing.codes;
-        digits = shared.op("Cast", [shared.constant(DATA_TYPE.U8, [rows, packing.codes], rawData(digitTable(packing)))], { to: I32 });
-        table = { scope: owner, levels: packing.levels, name: digits, nodes: shared.encode(owner.isFunction ? 7 : 1) };
-      }
-      at = list.op("Gather", [direct ? list.op("Gather", [values, digits]) : digits, at]);
+      // Seen through the codebook, the table of digits is the product table.
+      table = tables.for(scope, packing);
+      at = list.op("Gather", [direct ? list.op("Gather", [values, table.name]) : table.name, at]);
     } else if (direct) at = list.op("Gather", [values, at]);
   }
 
@@ -218,8 +254,7 @@ function decodeWith(
     return [...first.encode(number), ...rest];
   };
   const packedCodes = packedSegment(codes, count, packing, units, name);
-  const size = segmentsByteLength(nodes(rawData(packedCodes))) + segmentsByteLength(table?.nodes ?? []);
-  return { bytes: size, codes: packedCodes, nodes, table };
+  return { bytes: segmentsByteLength(nodes(rawData(packedCodes))), codes: packedCodes, nodes, table };
 }
 
 function product(dims: readonly number[]): number {
@@ -249,29 +284,20 @@ function floats(list: NodeList, values: Float32Array, dims: readonly number[], d
   return dtype === "F32" && !short ? constant : list.op("Cast", [constant], { to: DATA_TYPE[dtype] });
 }
 
-/** Puts the nodes where the tensor was: an initializer's at the start of its graph, a Constant's in its place. */
-function accept(
-  { table, codes, nodes }: Decoding,
-  { scope, node, name, start, end }: Constant,
-  tables: Map<Scope, Map<number, string>>,
-  fixed: Edit[],
-  bodies: Body[],
-): void {
-  if (table) {
-    const known = tables.get(table.scope) ?? new Map<number, string>();
-    tables.set(table.scope, known.set(table.levels, table.name));
-    const first = table.scope.message.start;
-    fixed.push({ within: table.scope.message, start: first, end: first, bytes: table.nodes });
-  }
+/** Puts the nodes where the tensor was: an initializer's at the start of its graph, a Constant's in its place. Returns the bytes of a table that had to come along. */
+function accept({ table, codes, nodes }: Decoding, { scope, node, name, start, end }: Constant, fixed: Edit[], bodies: Body[]): number {
+  const at = (within: Message, bytes: readonly Segment[]): Edit => ({ within, start: within.start, end: within.start, bytes });
   const within = scope.message;
-  if (node) {
-    bodies.push({ bytes: codes, edits: (data) => [{ within, start, end, bytes: nodes(data) }] });
-    return;
+  const isNew = table && !table.written;
+  if (isNew) {
+    table.written = true;
+    fixed.push(at(table.scope.message, table.nodes));
   }
-  fixed.push({ within, start, end, bytes: [] });
-  // Below IR version 4 every initializer is listed as an input.
-  const input = scope.inputs.get(name);
-  if (input) fixed.push({ within, start: input.start, end: input.end, bytes: [] });
-  const first = within.start;
-  bodies.push({ bytes: codes, edits: (data) => [{ within, start: first, end: first, bytes: nodes(data) }] });
+  if (node) bodies.push({ bytes: codes, edits: (data) => [{ within, start, end, bytes: nodes(data) }] });
+  else {
+    // Below IR version 4 every initializer is listed as an input.
+    for (const field of [{ start, end }, scope.inputs.get(name)]) if (field) fixed.push({ within, start: field.start, end: field.end, bytes: [] });
+    bodies.push({ bytes: codes, edits: (data) => [at(within, nodes(data))] });
+  }
+  return isNew ? table.bytes : 0;
 }

@@ -1,6 +1,5 @@
 // The decode binary: kernels for unpacking and look-up.
-import scalar from "../../build/decode.scalar.wasm";
-import simd from "../../build/decode.simd.wasm";
+import embedded from "../../build/decode.wasm.deflate";
 import { Binary } from "./kernel.ts";
 import { Scope } from "./scope.ts";
 
@@ -8,7 +7,7 @@ import { Scope } from "./scope.ts";
 export type DecodeKernels = Awaited<ReturnType<typeof import("../../build/decode.simd.js").instantiate>>;
 export type DecodeScope = Scope<DecodeKernels>;
 
-export const decodeBinary: Binary = new Binary(simd, scalar);
+export const decodeBinary: Binary = new Binary(embedded);
 
 let shared: DecodeScope | undefined;
 

@@ -1,6 +1,5 @@
 // The encode binary: kernels for clustering, assignment and packing.
-import scalar from "../../build/encode.scalar.wasm";
-import simd from "../../build/encode.simd.wasm";
+import embedded from "../../build/encode.wasm.deflate";
 import { Binary } from "./kernel.ts";
 import { Scope } from "./scope.ts";
 
@@ -8,7 +7,7 @@ import { Scope } from "./scope.ts";
 export type EncodeKernels = Awaited<ReturnType<typeof import("../../build/encode.simd.js").instantiate>>;
 export type EncodeScope = Scope<EncodeKernels>;
 
-export const encodeBinary: Binary = new Binary(simd, scalar);
+export const encodeBinary: Binary = new Binary(embedded);
 
 let shared: EncodeScope | undefined;
 

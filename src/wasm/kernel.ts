@@ -6,21 +6,24 @@ export type WasmInput = WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffe
 
 type Embedded = Uint8Array<ArrayBuffer> | WebAssembly.Module;
 
-/** A binary: compiled at first use or by `init`, then instantiated as often as needed. */
+/**
+ * A binary: compiled at first use or by `init`, then instantiated as often as needed.
+ *
+ * Embedded as raw deflate of: SIMD build's size (u32, little-endian), SIMD build, scalar build. Text that is base64
+ * hides from gzip what the two have in common; compressed before, they cost half.
+ */
 export class Binary {
-  readonly #simd: Embedded;
-  readonly #scalar: Embedded;
+  readonly #embedded: Embedded;
   #module: WebAssembly.Module | undefined;
 
-  constructor(simd: Embedded, scalar: Embedded) {
-    this.#simd = simd;
-    this.#scalar = scalar;
+  constructor(embedded: Embedded) {
+    this.#embedded = embedded;
   }
 
   /** Compiles, asynchronously; `input` replaces the embedded bytes, `simd: false` forces the scalar build. */
   async load(input?: WasmInput, simd = true): Promise<void> {
     if (input !== undefined) this.#module = await compile(input);
-    else if (!this.#module || !simd) this.#module = await compile(this.#choose(simd));
+    else if (!this.#module || !simd) this.#module = await compile(await builtIn(this.#embedded, simd));
   }
 
   /** An instance's exports. Throws `not-ready` before {@link load}. */
@@ -34,12 +37,15 @@ export class Binary {
   get ready(): boolean {
     return this.#module !== undefined;
   }
+}
 
-  #choose(simd: boolean): Embedded {
-    const best = this.#simd;
-    if (!simd) return this.#scalar;
-    return best instanceof Uint8Array && !WebAssembly.validate(best) ? this.#scalar : best;
-  }
+async function builtIn(embedded: Embedded, simd: boolean): Promise<WasmInput> {
+  if (embedded instanceof WebAssembly.Module) return embedded;
+  const stream = new Blob([embedded]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const end = 4 + new DataView(bytes.buffer).getUint32(0, true);
+  const vector = bytes.subarray(4, end);
+  return simd && WebAssembly.validate(vector) ? vector : bytes.subarray(end);
 }
 
 async function compile(input: WasmInput): Promise<WebAssembly.Module> {

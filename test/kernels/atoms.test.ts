@@ -1,0 +1,105 @@
+// Atoms: prefix sums to the last bit, and cells that are whole, ascending and about as many as asked for.
+import { expect, test } from "vitest";
+import { prefix } from "../reference/atoms.ts";
+import type { Atom } from "../reference/histogram.ts";
+import { onEncoders, sameBits } from "./instances.ts";
+import { Random } from "./random.ts";
+
+const random = new Random(9);
+
+/** Ascending atoms; weights of any size, some too small to be felt. */
+function randomAtoms(count: number, unit: boolean): Atom[] {
+  const values = random.normals(count).sort();
+  return Array.from(values, (value) => {
+    const weight = unit ? 1 : random.pick([1, 0.25, 1e-30, 7, 1e-10, 1000]) * random.unit() + 2 ** -200;
+    return { weight, sum: weight * value };
+  });
+}
+
+test("prefix sums around the mean; atoms too light to be felt are dropped", () => {
+  let dropped = 0;
+  for (let n = 0; n < 300; n++) {
+    const atoms = randomAtoms(random.below(60), n % 2 === 0);
+    const want = prefix(atoms);
+    dropped += atoms.length - want.kept.length;
+    const got = onEncoders((i) => {
+      const p0 = i.output((atoms.length + 1) * 8);
+      const p1 = i.output((atoms.length + 1) * 8);
+      const weight = i.inout(Float64Array.from(atoms, (a) => a.weight));
+      const sum = i.inout(Float64Array.from(atoms, (a) => a.sum));
+      const shift = i.output(8);
+      const kept = i.kernels.prefix(p0, p1, weight, sum, atoms.length, shift);
+      return [kept, i.f64(shift, 1), i.f64(p0, kept + 1), i.f64(p1, kept + 1), i.f64(weight, kept), i.f64(sum, kept)];
+    });
+    sameBits(got, [
+      want.kept.length,
+      Float64Array.of(want.shift),
+      Float64Array.from(want.p0),
+      Float64Array.from(want.p1),
+      Float64Array.from(want.kept, (a) => a.weight),
+      Float64Array.from(want.kept, (a) => a.sum),
+    ]);
+    for (let a = 0; a < want.kept.length; a++) expect(want.p0[a + 1]).toBeGreaterThan(want.p0[a] as number);
+  }
+  expect(dropped).toBeGreaterThan(100);
+});
+
+test("no atoms, and atoms without weight, leave nothing", () => {
+  for (const atoms of [[], [{ weight: 0, sum: 0 }, { weight: 0, sum: 0 }]]) {
+    const got = onEncoders((i) => {
+      const p0 = i.output(24);
+      const shift = i.output(8);
+      const weight = i.inout(Float64Array.from(atoms, (a) => a.weight));
+      const kept = i.kernels.prefix(p0, i.output(24), weight, i.inout(Float64Array.from(atoms, (a) => a.sum)), atoms.length, shift);
+      return [kept, i.f64(shift, 1), i.f64(p0, 1)];
+    });
+    sameBits(got, [0, Float64Array.of(0), Float64Array.of(0)]);
+  }
+});
+
+test("cells begin at 0, end at the last atom, ascend, and hold about equal shares", () => {
+  for (let n = 0; n < 200; n++) {
+    const atoms = prefix(randomAtoms(1 + random.below(800), n % 2 === 0)).kept;
+    const count = atoms.length;
+    const target = 1 + random.below(300);
+    const cells = onEncoders((i) => {
+      const at = i.output((Math.min(target, count) + 1) * 4);
+      const weight = i.input(Float64Array.from(atoms, (a) => a.weight));
+      const m = i.kernels.coarsen(at, weight, i.input(Float64Array.from(atoms, (a) => a.sum)), count, target);
+      return i.i32(at, m + 1);
+    });
+    const m = cells.length - 1;
+    expect(cells[0]).toBe(0);
+    expect(cells[m]).toBe(count);
+    expect(m).toBeLessThanOrEqual(target);
+    for (let c = 0; c < m; c++) expect(cells[c + 1]).toBeGreaterThan(cells[c] as number);
+    if (count <= target) {
+      expect(m).toBe(count);
+      continue;
+    }
+    // (weight * gap^2)^(1/3), the integral of density^(1/3) over an atom (see reference/histogram.ts)
+    const mean = (a: number): number => (atoms[a] as Atom).sum / (atoms[a] as Atom).weight;
+    const share = atoms.map(({ weight }, a) => Math.cbrt(weight * (mean(Math.min(a + 1, count - 1)) - mean(Math.max(a - 1, 0))) ** 2));
+    const step = share.reduce((a, b) => a + b, 0) / target;
+    for (let c = 0; c < m; c++) {
+      const own = share.slice(cells[c], cells[c + 1]);
+      const largest = Math.max(...own);
+      // atoms belong to the cell of their middle, so a cell reaches over its step by half an atom at either end; the last
+      // one takes what rounding leaves
+      const total = own.reduce((a, b) => a + b, 0);
+      expect(total, `${n}: cell ${c} of ${m}`).toBeLessThanOrEqual((step + largest) * 1.01);
+    }
+  }
+});
+
+test("a million equal weights in two clumps: cells stay where the weights are", () => {
+  const atoms = Array.from({ length: 2000 }, (_, a) => ({ weight: 500, sum: 500 * (a < 1000 ? a : 1e6 + a) }));
+  const cells = onEncoders((i) => {
+    const at = i.output(101 * 4);
+    const m = i.kernels.coarsen(at, i.input(Float64Array.from(atoms, (a) => a.weight)), i.input(Float64Array.from(atoms, (a) => a.sum)), 2000, 100);
+    return i.i32(at, m + 1);
+  });
+  // atoms at the gap are wide, so cells there stay empty and are left out; the rest shares the clumps
+  expect(cells.length - 1).toBeGreaterThan(20);
+  expect([...cells]).toContain(1000);
+});
