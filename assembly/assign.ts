@@ -139,44 +139,49 @@ export function measure(
   let q3: f64 = 0;
   let worst = load<f64>(sums, 8);
   let i: usize = 0;
-  for (; i + 4 <= count; i += 4) {
-    const p = src + (i << 2);
-    const d = decoded + (i << 2);
-    const c = load<u32>(codes + i);
-    const x0 = <f64>load<f32>(p);
-    const x1 = <f64>load<f32>(p, 4);
-    const x2 = <f64>load<f32>(p, 8);
-    const x3 = <f64>load<f32>(p, 12);
-    q0 += x0 * x0;
-    q1 += x1 * x1;
-    q2 += x2 * x2;
-    q3 += x3 * x3;
-    const d0 = x0 - <f64>load<f32>(d);
-    const d1 = x1 - <f64>load<f32>(d, 4);
-    const d2 = x2 - <f64>load<f32>(d, 8);
-    const d3 = x3 - <f64>load<f32>(d, 12);
-    const e0 = d0 * d0;
-    const e1 = d1 * d1;
-    const e2 = d2 * d2;
-    const e3 = d3 * d3;
-    tally(scratch, c & 0xff, e0);
-    tally(scratch + 16, (c >> 8) & 0xff, e1);
-    tally(scratch + 32, (c >> 16) & 0xff, e2);
-    tally(scratch + 48, c >> 24, e3);
-    if (e0 > worst) worst = e0;
-    if (e1 > worst) worst = e1;
-    if (e2 > worst) worst = e2;
-    if (e3 > worst) worst = e3;
+  if (ASC_FEATURE_SIMD) {
+    let q01 = f64x2.splat(0);
+    let q23 = f64x2.splat(0);
+    let tops = f64x2.splat(worst);
+    const one = f64x2.splat(1);
+    for (; i + 4 <= count; i += 4) {
+      const p = src + (i << 2);
+      const d = decoded + (i << 2);
+      const c = load<u32>(codes + i);
+      const x01 = f64x2.promote_low_f32x4(v128.load64_zero(p));
+      const x23 = f64x2.promote_low_f32x4(v128.load64_zero(p, 8));
+      q01 = f64x2.add(q01, f64x2.mul(x01, x01));
+      q23 = f64x2.add(q23, f64x2.mul(x23, x23));
+      const d01 = f64x2.sub(x01, f64x2.promote_low_f32x4(v128.load64_zero(d)));
+      const d23 = f64x2.sub(x23, f64x2.promote_low_f32x4(v128.load64_zero(d, 8)));
+      const e01 = f64x2.mul(d01, d01);
+      const e23 = f64x2.mul(d23, d23);
+      tops = f64x2.pmax(f64x2.pmax(tops, e01), e23);
+      // count and error share a vector: one load, one store
+      tally(scratch, c & 0xff, v128.shuffle<u64>(one, e01, 0, 2));
+      tally(scratch + 16, (c >> 8) & 0xff, v128.shuffle<u64>(one, e01, 0, 3));
+      tally(scratch + 32, (c >> 16) & 0xff, v128.shuffle<u64>(one, e23, 0, 2));
+      tally(scratch + 48, c >> 24, v128.shuffle<u64>(one, e23, 0, 3));
+    }
+    q0 = f64x2.extract_lane(q01, 0);
+    q1 = f64x2.extract_lane(q01, 1);
+    q2 = f64x2.extract_lane(q23, 0);
+    q3 = f64x2.extract_lane(q23, 1);
+    worst = f64x2.extract_lane(tops, 0);
+    if (f64x2.extract_lane(tops, 1) > worst) worst = f64x2.extract_lane(tops, 1);
   }
   for (; i < count; i++) {
     const x = <f64>load<f32>(src + (i << 2));
     const lane = i & 3;
     if (lane == 0) q0 += x * x;
     else if (lane == 1) q1 += x * x;
-    else q2 += x * x;
+    else if (lane == 2) q2 += x * x;
+    else q3 += x * x;
     const d = x - <f64>load<f32>(decoded + (i << 2));
     const e = d * d;
-    tally(scratch + (lane << 4), load<u8>(codes + i), e);
+    const p = scratch + (lane << 4) + (<usize>load<u8>(codes + i) << 6);
+    store<f64>(p, load<f64>(p) + 1);
+    store<f64>(p, load<f64>(p, 8) + e, 8);
     if (e > worst) worst = e;
   }
   for (let c: usize = 0; c < <usize>levels; c++) {
@@ -193,15 +198,9 @@ export function measure(
   store<f64>(sums, worst, 8);
 }
 
-// Count and error share a vector: one load, one store.
 // @ts-ignore: decorator
 @inline
-function tally(lane: usize, code: u32, e: f64): void {
+function tally(lane: usize, code: u32, countAndError: v128): void {
   const p = lane + (<usize>code << 6);
-  if (ASC_FEATURE_SIMD) {
-    v128.store(p, f64x2.add(v128.load(p), f64x2.replace_lane(f64x2.splat(1), 1, e)));
-  } else {
-    store<f64>(p, load<f64>(p) + 1);
-    store<f64>(p, load<f64>(p, 8) + e, 8);
-  }
+  v128.store(p, f64x2.add(v128.load(p), countAndError));
 }

@@ -25,16 +25,13 @@ export function xxh64(src: usize, bytes: usize, seed: u64): u64 {
       p += 32;
     } while (p <= last);
     h = rotl<u64>(a, 1) + rotl<u64>(b, 7) + rotl<u64>(c, 12) + rotl<u64>(d, 18);
-    h = merge(h, a);
-    h = merge(h, b);
-    h = merge(h, c);
-    h = merge(h, d);
+    h = merge(merge(merge(merge(h, a), b), c), d);
   } else {
     h = seed + P5;
   }
   h += <u64>bytes;
   while (p + 8 <= end) {
-    h = rotl<u64>(h ^ (rotl<u64>(load<u64>(p) * P2, 31) * P1), 27) * P1 + P4;
+    h = rotl<u64>(h ^ spread(load<u64>(p)), 27) * P1 + P4;
     p += 8;
   }
   if (p + 4 <= end) {
@@ -50,8 +47,15 @@ export function xxh64(src: usize, bytes: usize, seed: u64): u64 {
   return h ^ (h >> 32);
 }
 
+// Not inlined, as these run a few times a call: the decoder stays small.
 // @ts-ignore: decorator
 @inline
 function merge(h: u64, lane: u64): u64 {
-  return (h ^ (rotl<u64>(lane * P2, 31) * P1)) * P1 + P4;
+  return (h ^ spread(lane)) * P1 + P4;
+}
+
+// @ts-ignore: decorator
+@inline
+function spread(lane: u64): u64 {
+  return rotl<u64>(lane * P2, 31) * P1;
 }

@@ -11,6 +11,6 @@ export { codebookOf, tidy, thresholds } from "./codebook";
 export { assign, assignRuns, assignTable, measure } from "./assign";
 export { pack } from "./pack";
 export { unpack } from "./unpack";
-export { lookup32, lookup16, lookupRuns } from "./lookup";
+export { lookup32, lookupRuns } from "./lookup";
 export { scaleCodebook, normalizeRuns, scaleSums } from "./scale";
 export { gather } from "./gather";

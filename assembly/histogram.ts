@@ -1,36 +1,28 @@
 // Histogram: any number of weights to at most some ten thousand weighted points ("atoms") in ascending order.
 //
-// The float32 order is made an integer order by flipping bits: key = bits ^ (negative ? 0xffffffff : 0x80000000).
-// The upper 16 bits are the coarse cell: one sign, one exponent, seven digits; inside it values are evenly spaced, so
-// the cell's value sum is exact in integers: count * first value + spacing * sum of lower halves. Every cell is cut in
-// 2^depth bins; depths follow the density (see `layout`), so bins are narrow against the distance of centroids
+// The upper 16 bits of a float32 are its coarse cell: one sign, one exponent, seven digits; inside it values are evenly
+// spaced, so the cell's value sum is exact in integers: count * first value + spacing * sum of lower halves. Every cell
+// is cut in 2^depth bins; depths follow the density (see `layout`), so bins are narrow against the distance of centroids
 // everywhere, whatever the shape: outliers, a spike at zero, weights far from zero.
 //
-//     key   |s eeeeeeee mmmmmmm|llllllllllllllll|     table[cell] = first bin << 5 | (16 - depth)
+//     bits  |s eeeeeeee mmmmmmm|llllllllllllllll|     table[cell] = first bin << 5 | (16 - depth)
 //            coarse cell        lower half           bin = first bin + (lower half >> (16 - depth))
 //
 // Integer sums do not depend on order, so tiles and threads may add in any order and get the same bits.
 
 const CELLS: usize = 65536;
 
+// Infinities and NaN share the last bin, so that one look tells whether there are any.
 // @ts-ignore: decorator
 @inline
-function keyOf(bits: u32): u32 {
-  return bits ^ (<u32>(<i32>bits >> 31) | 0x80000000);
-}
-
-/** Value of the key, as float64. */
-// @ts-ignore: decorator
-@inline
-function valueOf(key: u32): f64 {
-  const bits = key & 0x80000000 ? key ^ 0x80000000 : ~key;
-  return <f64>reinterpret<f32>(bits);
+function isFiniteCell(cell: u32): bool {
+  return (cell & 0x7f80) != 0x7f80;
 }
 
 /** Adds `count` weights to the coarse cells' counts (u32 x 65536 at `cells`). Reads `4 * count` bytes. */
 export function countCells(cells: usize, src: usize, count: usize): void {
   for (let i: usize = 0; i < count; i++) {
-    const p = cells + ((keyOf(load<u32>(src + (i << 2))) >> 16) << 2);
+    const p = cells + (<usize>load<u16>(src + (i << 2), 2) << 2);
     store<u32>(p, load<u32>(p) + 1);
   }
 }
@@ -47,20 +39,20 @@ function log2(x: u32): i32 {
 // @ts-ignore: decorator
 @inline
 function merit(cell: u32, count: u32): i32 {
-  const exponent = <i32>((cell & 0x8000 ? cell : ~cell) >> 7) & 0xff;
+  const exponent = <i32>(cell >> 7) & 0xff;
   return log2(count) + (max(exponent, 1) << 1);
 }
 
 /**
  * Writes `table` (u32 x 65536) for the sampled counts at `cells`, with about `budget` bins beyond the one that every
- * cell has. Returns the number of bins. `scratch`: 2,200 bytes.
+ * cell has. Returns the number of bins; the last is for what is not finite. `scratch`: 2,200 bytes.
  */
 export function layout(table: usize, cells: usize, budget: i32, scratch: usize): i32 {
   const merits = 544;
   memory.fill(scratch, 0, merits << 2);
   for (let cell: u32 = 0; cell < <u32>CELLS; cell++) {
     const count = load<u32>(cells + (cell << 2));
-    if (count == 0) continue;
+    if (count == 0 || !isFiniteCell(cell)) continue;
     const p = scratch + (merit(cell, count) << 2);
     store<i32>(p, load<i32>(p) + 1);
   }
@@ -76,13 +68,17 @@ export function layout(table: usize, cells: usize, budget: i32, scratch: usize):
   }
   let next: u32 = 0;
   for (let cell: u32 = 0; cell < <u32>CELLS; cell++) {
+    if (!isFiniteCell(cell)) continue;
     const count = load<u32>(cells + (cell << 2));
     let depth = 0;
     if (count > 0) depth = max(0, min(16, floorThird(merit(cell, count) + constant)));
     store<u32>(table + (cell << 2), (next << 5) | (16 - depth));
     next += 1 << depth;
   }
-  return <i32>next;
+  for (let cell: u32 = 0x7f80; cell < <u32>CELLS; cell++) {
+    if (!isFiniteCell(cell)) store<u32>(table + (cell << 2), (next << 5) | 16);
+  }
+  return <i32>next + 1;
 }
 
 // @ts-ignore: decorator
@@ -99,20 +95,21 @@ export function histogram(bins: usize, table: usize, src: usize, count: usize): 
   let i: usize = 0;
   for (; i + 4 <= count; i += 4) {
     const p = src + (i << 2);
-    add(bins, table, keyOf(load<u32>(p)));
-    add(bins, table, keyOf(load<u32>(p, 4)));
-    add(bins, table, keyOf(load<u32>(p, 8)));
-    add(bins, table, keyOf(load<u32>(p, 12)));
+    add(bins, table, load<u32>(p));
+    add(bins, table, load<u32>(p, 4));
+    add(bins, table, load<u32>(p, 8));
+    add(bins, table, load<u32>(p, 12));
   }
-  for (; i < count; i++) add(bins, table, keyOf(load<u32>(src + (i << 2))));
+  for (; i < count; i++) add(bins, table, load<u32>(src + (i << 2)));
 }
 
 // @ts-ignore: decorator
 @inline
-function add(bins: usize, table: usize, key: u32): void {
-  const entry = load<u32>(table + ((key >> 16) << 2));
-  const low = key & 0xffff;
-  const p = bins + (<usize>((entry >> 5) + (low >> (entry & 31))) << 3);
+function add(bins: usize, table: usize, bits: u32): void {
+  const entry = load<u32>(table + ((bits >> 16) << 2));
+  const low = bits & 0xffff;
+  // shifts are modulo 32: of the entry only the lowest five bits count
+  const p = bins + (<usize>((entry >> 5) + (low >> entry)) << 3);
   store<u64>(p, load<u64>(p) + ((<u64>1 << 40) | low));
 }
 
@@ -132,9 +129,8 @@ export function settle(totals: usize, bins: usize, binCount: i32): void {
 export function histogramWeighted(totals: usize, table: usize, src: usize, importance: usize, count: usize): void {
   for (let i: usize = 0; i < count; i++) {
     const bits = load<u32>(src + (i << 2));
-    const key = keyOf(bits);
-    const entry = load<u32>(table + ((key >> 16) << 2));
-    const p = totals + (<usize>((entry >> 5) + ((key & 0xffff) >> (entry & 31))) << 4);
+    const entry = load<u32>(table + ((bits >> 16) << 2));
+    const p = totals + (<usize>((entry >> 5) + ((bits & 0xffff) >> entry)) << 4);
     const w = <f64>load<f32>(importance + (i << 2));
     store<f64>(p, load<f64>(p) + w);
     store<f64>(p, load<f64>(p, 8) + w * <f64>reinterpret<f32>(bits), 8);
@@ -147,20 +143,23 @@ export function histogramWeighted(totals: usize, table: usize, src: usize, impor
  */
 export function binAtoms(weight: usize, sum: usize, totals: usize, table: usize, weighted: i32): i32 {
   let atoms: usize = 0;
-  for (let cell: u32 = 0; cell < <u32>CELLS; cell++) {
+  for (let i: u32 = 0; i < <u32>CELLS; i++) {
+    // negative cells from the largest magnitude down, then the positive ones up
+    const negative = i < 0x8000;
+    const cell: u32 = negative ? 0xffff - i : i - 0x8000;
+    if (!isFiniteCell(cell)) continue;
     const entry = load<u32>(table + (cell << 2));
     const first = <usize>(entry >> 5);
     const bins = <usize>1 << (16 - (entry & 31));
-    for (let b: usize = first; b < first + bins; b++) {
+    const start = <f64>reinterpret<f32>(cell << 16);
+    const spacing = <f64>reinterpret<f32>((cell << 16) | 1) - start;
+    for (let j: usize = 0; j < bins; j++) {
+      const b = negative ? first + bins - 1 - j : first + j;
       const w = load<f64>(totals + (b << 4));
       if (w == 0) continue;
-      let s = load<f64>(totals + (b << 4), 8);
-      if (!weighted) {
-        const start = valueOf(cell << 16);
-        s = w * start + s * (valueOf((cell << 16) | 1) - start);
-      }
+      const s = load<f64>(totals + (b << 4), 8);
       store<f64>(weight + (atoms << 3), w);
-      store<f64>(sum + (atoms << 3), s);
+      store<f64>(sum + (atoms << 3), weighted ? s : w * start + s * spacing);
       atoms++;
     }
   }

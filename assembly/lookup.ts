@@ -1,4 +1,4 @@
-// Lookup: codes (one byte each) to the values of a codebook, as float32 or as 16-bit float bits.
+// Lookup: codes (one byte each) to the values of a codebook, as float32.
 
 /**
  * `dst[i] = codebook[codes[i]]`, float32.
@@ -84,29 +84,6 @@ export function decode4(dst: usize, packed: usize, count: usize, codebook: usize
   }
 }
 
-/** `dst[i] = codebook[codes[i]]` for 16-bit values (float16 or bfloat16 bits). Codebook: `levels` values of 2 bytes, 512 readable. */
-export function lookup16(dst: usize, codes: usize, count: usize, codebook: usize, levels: i32): void {
-  let i: usize = 0;
-  if (ASC_FEATURE_SIMD) {
-    if (levels <= 16 && count >= 16) {
-      const a = v128.load(codebook);
-      const b = v128.load(codebook, 16);
-      const p0 = v128.shuffle<u8>(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-      const p1 = v128.shuffle<u8>(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-      for (; i + 16 <= count; i += 16) {
-        const c = v128.load(codes + i);
-        const b0 = i8x16.swizzle(p0, c);
-        const b1 = i8x16.swizzle(p1, c);
-        v128.store(dst + (i << 1), interleaveLow8(b0, b1));
-        v128.store(dst + (i << 1), interleaveHigh8(b0, b1), 16);
-      }
-    }
-  }
-  for (; i < count; i++) {
-    store<u16>(dst + (i << 1), load<u16>(codebook + (<usize>load<u8>(codes + i) << 1)));
-  }
-}
-
 /**
  * Many codebooks: runs of `inner` weights share one, the next run takes the next, after `groups` runs the first again.
  * `first` is where in that period the first weight lies. `codebooks`: groups x levels float32, 1 KiB readable behind.
@@ -145,8 +122,7 @@ export function lookupRuns(
 }
 
 // Byte `b` of 16 consecutive 32-bit values, in one vector: each round moves the bytes up and puts the one before first.
-// @ts-ignore: decorator
-@inline
+// Once a tile: not inlined, so that the decoder stays small.
 function plane32(codebook: usize, b: usize): v128 {
   let v = i8x16.splat(0);
   for (let p = codebook + b + 60; p >= codebook; p -= 4) {

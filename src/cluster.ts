@@ -103,6 +103,8 @@ export interface Run {
   readonly importance: number;
   /** `check` false leaves a weight that is not finite to a later pass, which comes to the first of them first. */
   fetch(start: number, end: number, check?: boolean): Passes<void>;
+  /** Throws `non-finite` if the stretch fetched last, `start` to `end`, holds an infinity or NaN. */
+  check(start: number, end: number): void;
 }
 
 /** A tensor as one run in row-major order. */
@@ -112,15 +114,17 @@ export function wholeRun(scope: EncodeScope, count: number, weighted: boolean): 
 }
 
 function groupRun(scope: EncodeScope, grouping: Grouping, g: number, weights: number, importance: number): Run {
-  return {
+  const run: Run = {
     count: groupLength(grouping, g),
     weights,
     importance,
     *fetch(start, end, check = true) {
       yield { first: g, last: g + 1, start, end, weights, importance };
-      if (check) checkFinite(scope, grouping, g, start, weights, importance, end - start);
+      if (check) run.check(start, end);
     },
+    check: (start, end) => checkFinite(scope, grouping, g, start, weights, importance, end - start),
   };
+  return run;
 }
 
 /** The codebook of one run: `levels` float32. */
@@ -209,7 +213,7 @@ function* binnedAtoms(scope: EncodeScope, run: Run, levels: number): Passes<Atom
   let unsettled = 0;
   for (let start = 0; start < count; start += TILE) {
     const end = Math.min(count, start + TILE);
-    yield* run.fetch(start, end);
+    yield* run.fetch(start, end, run.importance !== 0);
     if (run.importance) {
       kernels.histogramWeighted(totals, table, run.weights, run.importance, end - start);
       continue;
@@ -220,6 +224,8 @@ function* binnedAtoms(scope: EncodeScope, run: Run, levels: number): Passes<Atom
     }
     kernels.histogram(packed, table, run.weights, end - start);
     unsettled += end - start;
+    // the last bin is for what is not finite
+    if (scope.f64(packed + (bins - 1) * 8, 1)[0] !== 0) run.check(start, end);
   }
   if (packed) kernels.settle(totals, packed, bins);
   return { weight, sum, count: kernels.binAtoms(weight, sum, totals, table, run.importance ? 1 : 0) };

@@ -85,9 +85,10 @@ class ScaleFit {
   *start(): Passes<void> {
     const { inner, outer, count } = this.#grouping;
     const size = Math.min(count, inner * outer);
-    yield* this.#eachTile(0, (sums) => {
-      const [square = 0, top = 0] = sums;
-      return size > SMALL_GROUP ? Math.sqrt(square / size) || top : top;
+    // with values of 1 the last sum is that of the importance: a root mean square must not depend on its size
+    this.#scope.f32(this.#values, TILE).fill(1);
+    yield* this.#eachTile(0, ([square = 0, top = 0, , importance = 0]) => {
+      return size > SMALL_GROUP && importance > 0 ? Math.sqrt(square / importance) || top : top;
     });
     let largest = 0;
     for (const s of this.#scale) largest = Math.max(largest, s);
@@ -120,6 +121,7 @@ class ScaleFit {
         yield* whole.fetch(start, end);
         fit.#normalize(start, end - start);
       },
+      check: whole.check,
     };
   }
 
@@ -141,7 +143,7 @@ class ScaleFit {
       const first = this.#windowed ? 0 : start % (groups * inner);
       if (this.#windowed) scope.u8(this.#sums, this.#held * 32).fill(0);
       scope.kernels.scaleSums(
-        this.#sums, this.#whole.weights, levels > 0 ? this.#values : 0, this.#whole.importance, n, inner, period, first,
+        this.#sums, this.#whole.weights, this.#values, this.#whole.importance, n, inner, period, first,
       );
       if (this.#windowed) this.#settle(start / inner, Math.ceil(n / inner), scaleOf);
     }

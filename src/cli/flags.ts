@@ -86,7 +86,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   };
 }
 
-function parse(args: readonly string[]) {
+function parse(args: readonly string[]): ReturnType<typeof parseArgs<{ args: string[]; options: typeof OPTIONS; allowPositionals: true; strict: true }>> {
   return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
 }
 
@@ -173,7 +173,7 @@ function tensorRule(text: string): TensorRule {
 
 const D = QUANTIZE_DEFAULTS;
 
-export const HELP = `wlq quantizes the weights of neural networks to learned codebooks.
+export const HELP: string = `wlq quantizes the weights of neural networks to learned codebooks.
 
   wlq compress IN OUT      make a model file smaller
   wlq decompress IN OUT    make a model file of its first format again

@@ -45,7 +45,8 @@ export function byteSource(source: Source): ByteSource {
 }
 
 async function readOnce(source: Source, start: number, end: number): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) return source.subarray(start, end);
+  // a Buffer is a Uint8Array whose slice() shares memory: readers get a plain view
+  if (source instanceof Uint8Array) return new Uint8Array(source.buffer, source.byteOffset + start, end - start);
   if (source instanceof ArrayBuffer) return new Uint8Array(source, start, end - start);
   try {
     const part = await source.slice(start, end);

@@ -33,7 +33,7 @@ test("centroids of intervals and pins, rounded to the format", () => {
     });
     const k = 1 + random.below(10);
     const pins: number[] = [];
-    const kinds = Array.from({ length: k }, () => (random.below(4) === 0 ? 0 : -1));
+    const kinds: number[] = Array.from({ length: k }, () => (random.below(4) === 0 ? 0 : -1));
     kinds.forEach((kind, t) => {
       if (kind < 0) return;
       kinds[t] = pins.length;

@@ -1,10 +1,12 @@
 // Histogram: bins within the budget, exact sums in any order, distinct values.
 import { expect, test } from "vitest";
+import { floatOf } from "../reference/float-order.ts";
 import { atoms, binsOf, CELLS, cellOf, depths, distinct, weightedAtoms } from "../reference/histogram.ts";
 import { type EncodeInstance, onEncoders, sameBits } from "./instances.ts";
 import { Random } from "./random.ts";
 
 const random = new Random(7);
+const FINITE_CELLS = CELLS - 256;
 
 interface Named {
   readonly name: string;
@@ -23,6 +25,9 @@ const SETS: readonly Named[] = [
   { name: "one weight", values: Float32Array.of(3.5) },
   { name: "none", values: new Float32Array(0) },
 ];
+
+/** The sum of zeros may be -0. */
+const unsigned = (x: number): number => x + 0;
 
 /** Counts and lays out; the table and the number of bins. */
 function laidOut(i: EncodeInstance, values: Float32Array, budget: number): { table: number; cells: number; bins: number } {
@@ -52,18 +57,22 @@ test.each(SETS)("layout of $name: as the reference, within the budget, ascending
       const { table, cells, bins } = laidOut(i, values, budget);
       return [bins, i.u32(table, CELLS), i.u32(cells, CELLS)];
     }) as [number, Uint32Array, Uint32Array];
-    sameBits(cells, counts);
+    sameBits(cells, Uint32Array.from({ length: CELLS }, (_, upper) => counts[upper < 0x8000 ? upper + 0x8000 : 0xffff - upper] as number));
+    // bins are counted in the order of the bits; what is not finite shares the last
     const depth = depths(counts, budget);
     const want = new Uint32Array(CELLS);
     let next = 0;
-    depth.forEach((d, cell) => {
-      want[cell] = next * 32 + (16 - d);
+    for (let upper = 0; upper < CELLS; upper++) {
+      if ((upper & 0x7f80) === 0x7f80) continue;
+      const d = depth[cellOf(floatOf(upper * 65536))] as number;
+      want[upper] = next * 32 + (16 - d);
       next += 2 ** d;
-    });
+    }
+    for (let upper = 0; upper < CELLS; upper++) if ((upper & 0x7f80) === 0x7f80) want[upper] = next * 32 + 16;
     sameBits(table, want);
-    expect(bins).toBe(next);
-    expect(bins).toBeGreaterThanOrEqual(CELLS);
-    expect(bins).toBeLessThanOrEqual(CELLS + budget);
+    expect(bins).toBe(next + 1);
+    expect(bins).toBeGreaterThan(FINITE_CELLS);
+    expect(bins).toBeLessThanOrEqual(FINITE_CELLS + 1 + budget);
   }
 });
 
@@ -83,7 +92,7 @@ test.each(SETS)("atoms of $name: exact, in any order and any tiles", ({ values }
       const weight = i.output(binCount * 8);
       const sum = i.output(binCount * 8);
       const count = i.kernels.binAtoms(weight, sum, totals, table, 0);
-      return [count, i.f64(weight, count), i.f64(sum, count)];
+      return [count, i.f64(weight, count), i.f64(sum, count).map(unsigned)];
     });
     sameBits(got, [want.length, Float64Array.from(want, (a) => a.weight), Float64Array.from(want, (a) => a.sum)]);
   }
@@ -98,7 +107,7 @@ test("atoms ascend, and none is outside of its bin's values", () => {
       const weight = i.output(bins * 8);
       const sum = i.output(bins * 8);
       const count = i.kernels.binAtoms(weight, sum, totals, table, 0);
-      return [i.f64(weight, count), i.f64(sum, count)];
+      return [i.f64(weight, count), i.f64(sum, count).map(unsigned)];
     }) as [Float64Array, Float64Array];
     const means = weight.map((w, a) => (sum[a] as number) / w);
     for (let a = 1; a < means.length; a++) expect(means[a], `${name} ${a}`).toBeGreaterThanOrEqual(means[a - 1] as number);
@@ -120,7 +129,7 @@ test.each(SETS)("weighted atoms of $name", ({ values }) => {
     const weight = i.output(bins * 8);
     const sum = i.output(bins * 8);
     const count = i.kernels.binAtoms(weight, sum, totals, table, 1);
-    return [count, i.f64(weight, count), i.f64(sum, count)];
+    return [count, i.f64(weight, count), i.f64(sum, count).map(unsigned)];
   });
   sameBits(got, [want.length, Float64Array.from(want, (a) => a.weight), Float64Array.from(want, (a) => a.sum)]);
 });
@@ -132,16 +141,34 @@ test("a bin holds 2^24 - 1 weights with the largest lower half before it is sett
     // one tile of 2^16 - 1, the bin's own word copied as if 256 of them and 255 more had come
     const full = BigInt(2 ** 24 - 1);
     const packed = new BigUint64Array(bins);
-    packed[0x3f80 + 0x8000] = (full << 40n) | (full * 0xffffn);
+    packed[0x3f80] = (full << 40n) | (full * 0xffffn);
     const at = i.inout(packed);
     const totals = i.inout(new Float64Array(2 * bins));
     i.kernels.settle(totals, at, bins);
     i.kernels.histogram(at, table, i.input(lowest), 1);
     i.kernels.settle(totals, at, bins);
-    return [bins, i.f64(totals + (0x3f80 + 0x8000) * 16, 2)];
+    return [bins, i.f64(totals + 0x3f80 * 16, 2)];
   }) as [number, Float64Array];
-  expect(bins).toBe(CELLS);
+  expect(bins).toBe(FINITE_CELLS + 1);
   sameBits(totals, Float64Array.of(2 ** 24, 2 ** 24 * 0xffff));
+});
+
+test("infinities and NaN of any kind go to the last bin, where one look finds them", () => {
+  const bad = new Float32Array(Uint32Array.of(0x7f800000, 0xff800000, 0x7fc00000, 0xffffffff, 0x7f80ffff, 0xff800001).buffer);
+  const finite = random.floats(500);
+  for (const x of [...bad.keys()]) {
+    const last = onEncoders((i) => {
+      // they may be in the sample as well
+      const { table, bins } = laidOut(i, x % 2 === 0 ? finite : bad, 8192);
+      const packed = i.inout(new BigUint64Array(bins));
+      i.kernels.histogram(packed, table, i.input(finite), finite.length);
+      const none = i.f64(packed + (bins - 1) * 8, 1);
+      i.kernels.histogram(packed, table, i.input(bad.subarray(x, x + 1)), 1);
+      return [none, i.f64(packed + (bins - 1) * 8, 1)];
+    }) as [Float64Array, Float64Array];
+    expect(last[0][0]).toBe(0);
+    expect(last[1][0]).not.toBe(0);
+  }
 });
 
 test("distinct values: counts, importance, the limit, one zero", () => {

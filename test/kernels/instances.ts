@@ -143,12 +143,18 @@ export function onDecoders<T extends Result>(work: (instance: DecodeInstance) =>
   return onAll(decode, work);
 }
 
-/** One of the two encoders, for the library's own code on top of a build. */
-export function encoderKernels(build: "scalar" | "simd"): EncodeKernels {
-  return (encode[build === "scalar" ? 0 : 1] as EncodeInstance).kernels;
+/** An instance without guards and one page of memory, for reads up to its end. */
+export function onePage(build: (typeof BUILDS)[number]): DecodeKernels & EncodeKernels {
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(wasmBytes(build)));
+  const kernels = instance.exports as unknown as DecodeKernels & EncodeKernels;
+  kernels.memory.grow(1);
+  return kernels;
 }
 
-function onAll<I extends Instance<never>, T extends Result>(instances: readonly I[], work: (instance: I) => T): T {
+function onAll<K extends { readonly memory: WebAssembly.Memory }, T extends Result>(
+  instances: readonly Instance<K>[],
+  work: (instance: Instance<K>) => T,
+): T {
   const [scalar, simd] = instances.map((instance) => instance.run(work)) as [T, T];
   sameBits(simd, scalar, "SIMD against scalar");
   return scalar;

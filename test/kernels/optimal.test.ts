@@ -99,8 +99,8 @@ function worstRatio(shape: (typeof SHAPES)[number], seed: number, cellsOf: (k: n
 test.each(SHAPES)("coarse cells, $name: 64 a centre cost 1e-4 at most, 64 in all stay close", (shape) => {
   const fine = worstRatio(shape, 30, (k) => 64 * k);
   const rough = worstRatio(shape, 31, () => 64);
-  console.log(`${shape.name}: 64 cells a centre ${(fine - 1).toExponential(1)}, 64 cells in all ${(rough - 1).toExponential(1)}`);
   expect(fine).toBeLessThanOrEqual(1.0001);
+  expect(rough).toBeLessThanOrEqual(1.05);
 });
 
 test("one point, as many centres as points, more centres than points, empty intervals", () => {
@@ -111,13 +111,13 @@ test("one point, as many centres as points, more centres than points, empty inte
     [[3], 3, [1, 2], 0],
     [[1, 2, 4], 3, [], 0],
     [[1, 2, 4], 3, [2, 2, 2], 5],
-    [[1, 2, 4], 2, [-100, 100], 99 ** 2 + 98 ** 2 + 96 ** 2 - (99 ** 2 - 101 ** 2) * 0 + 0],
+    [[1, 2, 4], 2, [-100, 100], 99 ** 2 + 98 ** 2 + 96 ** 2],
   ] as [number[], number, number[], number][]) {
     const points = sortedPoints(values, undefined);
     const reference = bruteForce(values, undefined, k, pins).cost;
     const got = kernelCost(points, k, pins, 32767);
     expectEqualCost(got, reference, points, JSON.stringify({ values, k, pins }));
-    if (pins[0] !== -100) expect(got).toBeCloseTo(want, 12);
+    expect(got).toBeCloseTo(want, 12);
   }
 });
 

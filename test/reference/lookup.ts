@@ -6,15 +6,15 @@ export function groupAt(i: number, inner: number, groups: number, first: number)
 }
 
 /** `dst[i] = codebooks[group of i][codes[i]]`, as bits, so that NaN payloads pass. */
-export function lookup<T extends Uint32Array | Uint16Array>(
+export function lookup(
   codes: Uint8Array,
-  codebooks: T,
+  codebooks: Uint32Array,
   levels: number,
   inner: number = codes.length + 1,
   groups = 1,
   first = 0,
-): T {
-  const out = new (codebooks.constructor as new (length: number) => T)(codes.length);
+): Uint32Array {
+  const out = new Uint32Array(codes.length);
   codes.forEach((code, i) => {
     out[i] = codebooks[groupAt(i, inner, groups, first) * levels + code] as number;
   });
