@@ -3,25 +3,25 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineConfig, type Plugin } from "vitest/config";
 
-/** `import bytes from "….wasm.deflate"`, as the esbuild `binary` loader does it. */
-function wasmBytes(): Plugin {
+/** `import text from "….wasm.deflate"`, as esbuild's `base64` loader does it. */
+function wasmBase64(): Plugin {
   return {
-    name: "wasm-bytes",
+    name: "wasm-base64",
     enforce: "pre",
     resolveId(id, importer) {
       if (!id.endsWith(".wasm.deflate") || !importer) return;
-      return `\0bytes:${resolve(importer, "..", id)}.js`;
+      return `\0base64:${resolve(importer, "..", id)}.js`;
     },
     load(id) {
-      if (!id.startsWith("\0bytes:")) return;
-      const bytes = readFileSync(id.slice(7, -3));
-      return `export default Uint8Array.from(atob("${bytes.toString("base64")}"), (c) => c.charCodeAt(0));`;
+      if (!id.startsWith("\0base64:")) return;
+      const text = readFileSync(id.slice("\0base64:".length, -".js".length), "base64");
+      return `export default "${text}";`;
     },
   };
 }
 
 export default defineConfig({
-  plugins: [wasmBytes()],
+  plugins: [wasmBase64()],
   test: {
     include: ["test/**/*.test.ts"],
     testTimeout: 120_000,

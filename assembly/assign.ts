@@ -116,8 +116,8 @@ export function assignTable(table: usize, thresholdsAt: usize, levels: i32): voi
 }
 
 /**
- * Adds per code the count and the squared error to `totals` (f64 pairs x 256: count, error), and to `sums` (f64 x 2)
- * the sum of squares of the weights and the largest squared error seen.
+ * Adds per code the count and the squared error to `totals` (f64 pairs x 256: count, error), and to `sums` (f64 x 3)
+ * the sum of squares of the weights, the largest squared error seen, the sum of squares of the decoded values.
  *
  * `decoded` are the values the codes stand for (f32). Weight i is summed in lane i mod 4; the lanes are joined as
  * (0 + 1) + (2 + 3) at the end, then added. Errors are float64 squares of differences. `scratch`: `64 * levels` bytes.
@@ -137,11 +137,17 @@ export function measure(
   let q1: f64 = 0;
   let q2: f64 = 0;
   let q3: f64 = 0;
+  let v0: f64 = 0;
+  let v1: f64 = 0;
+  let v2: f64 = 0;
+  let v3: f64 = 0;
   let worst = load<f64>(sums, 8);
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
     let q01 = f64x2.splat(0);
     let q23 = f64x2.splat(0);
+    let v01 = f64x2.splat(0);
+    let v23 = f64x2.splat(0);
     let tops = f64x2.splat(worst);
     const one = f64x2.splat(1);
     for (; i + 4 <= count; i += 4) {
@@ -152,8 +158,12 @@ export function measure(
       const x23 = f64x2.promote_low_f32x4(v128.load64_zero(p, 8));
       q01 = f64x2.add(q01, f64x2.mul(x01, x01));
       q23 = f64x2.add(q23, f64x2.mul(x23, x23));
-      const d01 = f64x2.sub(x01, f64x2.promote_low_f32x4(v128.load64_zero(d)));
-      const d23 = f64x2.sub(x23, f64x2.promote_low_f32x4(v128.load64_zero(d, 8)));
+      const y01 = f64x2.promote_low_f32x4(v128.load64_zero(d));
+      const y23 = f64x2.promote_low_f32x4(v128.load64_zero(d, 8));
+      v01 = f64x2.add(v01, f64x2.mul(y01, y01));
+      v23 = f64x2.add(v23, f64x2.mul(y23, y23));
+      const d01 = f64x2.sub(x01, y01);
+      const d23 = f64x2.sub(x23, y23);
       const e01 = f64x2.mul(d01, d01);
       const e23 = f64x2.mul(d23, d23);
       tops = f64x2.pmax(f64x2.pmax(tops, e01), e23);
@@ -167,17 +177,31 @@ export function measure(
     q1 = f64x2.extract_lane(q01, 1);
     q2 = f64x2.extract_lane(q23, 0);
     q3 = f64x2.extract_lane(q23, 1);
+    v0 = f64x2.extract_lane(v01, 0);
+    v1 = f64x2.extract_lane(v01, 1);
+    v2 = f64x2.extract_lane(v23, 0);
+    v3 = f64x2.extract_lane(v23, 1);
     worst = f64x2.extract_lane(tops, 0);
     if (f64x2.extract_lane(tops, 1) > worst) worst = f64x2.extract_lane(tops, 1);
   }
   for (; i < count; i++) {
     const x = <f64>load<f32>(src + (i << 2));
+    const y = <f64>load<f32>(decoded + (i << 2));
     const lane = i & 3;
-    if (lane == 0) q0 += x * x;
-    else if (lane == 1) q1 += x * x;
-    else if (lane == 2) q2 += x * x;
-    else q3 += x * x;
-    const d = x - <f64>load<f32>(decoded + (i << 2));
+    if (lane == 0) {
+      q0 += x * x;
+      v0 += y * y;
+    } else if (lane == 1) {
+      q1 += x * x;
+      v1 += y * y;
+    } else if (lane == 2) {
+      q2 += x * x;
+      v2 += y * y;
+    } else {
+      q3 += x * x;
+      v3 += y * y;
+    }
+    const d = x - y;
     const e = d * d;
     const p = scratch + (lane << 4) + (<usize>load<u8>(codes + i) << 6);
     store<f64>(p, load<f64>(p) + 1);
@@ -196,6 +220,7 @@ export function measure(
   }
   store<f64>(sums, load<f64>(sums) + (q0 + q1 + (q2 + q3)));
   store<f64>(sums, worst, 8);
+  store<f64>(sums, load<f64>(sums, 16) + (v0 + v1 + (v2 + v3)), 16);
 }
 
 // @ts-ignore: decorator

@@ -16,46 +16,38 @@ const PIN_STEP: i32 = 0x8000;
 const MAX_BAND: i32 = 256;
 const MAX_ROUNDS: i32 = 64;
 
-// The best j in [low, high): smallest j among equals. x0, x1: the prefix sums at i.
+// The best j in [low, high), at least 8 of them: smallest j among equals. x0, x1: the prefix sums at i.
 function scan(f: usize, q0: usize, q1: usize, low: i32, high: i32, x0: f64, x1: f64): i32 {
   let j = low;
   let best = low;
   let top: f64 = NONE;
   if (ASC_FEATURE_SIMD) {
-    if (high - low >= 4) {
-      const vx0 = f64x2.splat(x0);
-      const vx1 = f64x2.splat(x1);
-      let tops = f64x2.splat(NONE);
-      let bests = i64x2.splat(<i64>low);
-      let index = i64x2.replace_lane(i64x2.splat(<i64>low), 1, <i64>low + 1);
-      const two = i64x2.splat(2);
-      for (; j + 2 <= high; j += 2) {
-        const at = <usize>j << 3;
-        const d1 = f64x2.sub(vx1, v128.load(q1 + at));
-        const d0 = f64x2.sub(vx0, v128.load(q0 + at));
-        const v = f64x2.add(v128.load(f + at), f64x2.div(f64x2.mul(d1, d1), d0));
-        const more = f64x2.gt(v, tops);
-        tops = v128.bitselect(v, tops, more);
-        bests = v128.bitselect(index, bests, more);
-        index = i64x2.add(index, two);
-      }
-      const a = f64x2.extract_lane(tops, 0);
-      const b = f64x2.extract_lane(tops, 1);
-      const ja = <i32>i64x2.extract_lane(bests, 0);
-      const jb = <i32>i64x2.extract_lane(bests, 1);
-      if (b > a || (b == a && jb < ja)) {
-        top = b;
-        best = jb;
-      } else {
-        top = a;
-        best = ja;
-      }
+    const vx0 = f64x2.splat(x0);
+    const vx1 = f64x2.splat(x1);
+    let tops = f64x2.splat(NONE);
+    let bests = i64x2.splat(<i64>low);
+    let index = i64x2.replace_lane(i64x2.splat(<i64>low), 1, <i64>low + 1);
+    const two = i64x2.splat(2);
+    for (; j + 2 <= high; j += 2) {
+      const at = <usize>j << 3;
+      const d1 = f64x2.sub(vx1, v128.load(q1 + at));
+      const d0 = f64x2.sub(vx0, v128.load(q0 + at));
+      const v = f64x2.add(v128.load(f + at), f64x2.div(f64x2.mul(d1, d1), d0));
+      const more = f64x2.gt(v, tops);
+      tops = v128.bitselect(v, tops, more);
+      bests = v128.bitselect(index, bests, more);
+      index = i64x2.add(index, two);
     }
+    const a = f64x2.extract_lane(tops, 0);
+    const b = f64x2.extract_lane(tops, 1);
+    const ja = <i32>i64x2.extract_lane(bests, 0);
+    const jb = <i32>i64x2.extract_lane(bests, 1);
+    const second = b > a || (b == a && jb < ja);
+    top = second ? b : a;
+    best = second ? jb : ja;
   }
   for (; j < high; j++) {
-    const at = <usize>j << 3;
-    const d1 = x1 - load<f64>(q1 + at);
-    const v = load<f64>(f + at) + (d1 * d1) / (x0 - load<f64>(q0 + at));
+    const v = gainTo(f, q0, q1, j, x0, x1);
     if (v > top) {
       top = v;
       best = j;
@@ -64,6 +56,7 @@ function scan(f: usize, q0: usize, q1: usize, low: i32, high: i32, x0: f64, x1: 
   return best;
 }
 
+// f[j] and the gain of the interval from j to i.
 // @ts-ignore: decorator
 @inline
 function gainTo(f: usize, q0: usize, q1: usize, j: i32, x0: f64, x1: f64): f64 {
@@ -72,22 +65,34 @@ function gainTo(f: usize, q0: usize, q1: usize, j: i32, x0: f64, x1: f64): f64 {
   return load<f64>(f + at) + (d1 * d1) / (x0 - load<f64>(q0 + at));
 }
 
-// One row: the best start j in [low, high] of an interval that ends before i; j = i is an empty interval.
-// Stores f2[i] and returns j.
+// One row: the best start j in [low, high] of an interval that ends before i; j = i is an empty interval, taken only
+// where it is better than all others. Stores f2[i] and returns j. Most rows have few starts left: those are looked at
+// here, one by one; vectors pay from 8 on.
 // @ts-ignore: decorator
 @inline
 function rowBest(f2: usize, f: usize, q0: usize, q1: usize, i: i32, low: i32, high: i32): i32 {
   const x0 = load<f64>(q0 + (<usize>i << 3));
   const x1 = load<f64>(q1 + (<usize>i << 3));
-  let j = i;
-  let value: f64 = high == i ? load<f64>(f + (<usize>i << 3)) : NONE;
+  let j = low;
+  let value: f64 = NONE;
   const end = min(high + 1, i);
-  if (low < end) {
-    const best = scan(f, q0, q1, low, end, x0, x1);
-    const v = gainTo(f, q0, q1, best, x0, x1);
-    if (v >= value) {
-      value = v;
-      j = best;
+  if (end - low >= 8) {
+    j = scan(f, q0, q1, low, end, x0, x1);
+    value = gainTo(f, q0, q1, j, x0, x1);
+  } else {
+    for (let c = low; c < end; c++) {
+      const v = gainTo(f, q0, q1, c, x0, x1);
+      if (v > value) {
+        value = v;
+        j = c;
+      }
+    }
+  }
+  if (high == i) {
+    const empty = load<f64>(f + (<usize>i << 3));
+    if (empty > value) {
+      value = empty;
+      j = i;
     }
   }
   store<f64>(f2 + (<usize>i << 3), value);

@@ -14,7 +14,7 @@ export function scaleCodebook(dst: usize, codebook: usize, levels: i32, factor: 
 }
 
 /**
- * Weights divided by their scale, and what an error there costs: `dst[i] = src[i] * inverse[g]`,
+ * Weights divided by their scale, kept finite, and what an error there costs: `dst[i] = src[i] * inverse[g]`,
  * `cost[i] = square[g] * (importance ? importance[i] : 1)`; runs as in `lookupRuns`. All float32.
  */
 export function normalizeRuns(
@@ -36,7 +36,8 @@ export function normalizeRuns(
     const weight = load<f32>(square + (group << 2));
     const end = i + min(left, count - i);
     for (; i < end; i++) {
-      store<f32>(dst + (i << 2), load<f32>(src + (i << 2)) * factor);
+      const x = load<f32>(src + (i << 2)) * factor;
+      store<f32>(dst + (i << 2), max<f32>(-f32.MAX_VALUE, min<f32>(f32.MAX_VALUE, x)));
       store<f32>(cost + (i << 2), importance ? weight * load<f32>(importance + (i << 2)) : weight);
     }
     left = inner;

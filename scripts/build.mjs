@@ -1,13 +1,20 @@
 // Build: AssemblyScript -> Wasm -> JavaScript bundles with the Wasm embedded (and, for workerd, imported) -> types.
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { deflateRawSync } from "node:zlib";
 import asc from "assemblyscript/asc";
 import { build } from "esbuild";
+import { rollup } from "rollup";
+import { dts } from "rollup-plugin-dts";
 
-const WASM = ["decode", "encode"];
-const ENTRIES = { index: "src/index.ts", decoder: "src/decoder.ts", onnx: "src/formats/onnx.ts", node: "src/node.ts" };
+const WASM = ["decode", "encode", "slq"];
+const ENTRIES = {
+  index: "src/index.ts",
+  decoder: "src/decoder.ts",
+  onnx: "src/formats/onnx.ts",
+  caffe: "src/formats/caffe.ts",
+  node: "src/node.ts",
+};
 
 async function compileWasm() {
   await mkdir("build", { recursive: true });
@@ -53,7 +60,7 @@ async function bundle() {
     ...shared,
     entryPoints: ENTRIES,
     outdir: "dist",
-    loader: { ".deflate": "binary" },
+    loader: { ".deflate": "base64" },
     external: ["node:*"],
   });
   const { node: _, ...portable } = ENTRIES;
@@ -65,7 +72,7 @@ async function bundle() {
     outdir: "dist",
     platform: "node",
     target: "node20",
-    loader: { ".deflate": "binary" },
+    loader: { ".deflate": "base64" },
     banner: {
       js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
     },
@@ -74,8 +81,16 @@ async function bundle() {
   for (const name of WASM) await cp(`build/${name}.scalar.wasm`, `dist/${name}.scalar.wasm`);
 }
 
+/** One `.d.ts` an entry, shared ones beside them: what is internal stays out, and a class is the same in every entry. */
 async function declareTypes() {
-  execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { stdio: "inherit" });
+  const input = ENTRIES;
+  const onLog = (level, log) => console.error(`${level}: ${log.message}`);
+  const declarations = await rollup({ input, plugins: [dts({ tsconfig: "tsconfig.json" })], external: /^node:/, onLog });
+  await declarations.write({
+    dir: "dist",
+    entryFileNames: "[name].d.ts",
+    chunkFileNames: "shared-[hash].d.ts",
+  });
 }
 
 const steps = process.argv.slice(2);

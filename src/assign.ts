@@ -60,10 +60,10 @@ export class TileCoder {
     this.#thresholds = scope.reserve(held * padded * 4);
     this.#table = groups === 1 && levels > 32 && count >= TABLE_FROM ? scope.reserve(65536) : 0;
     this.#totals = scope.reserve(256 * 16);
-    this.#sums = scope.reserve(16);
+    this.#sums = scope.reserve(24);
     this.#scratch = scope.reserve(256 * 64);
     scope.u8(this.#totals, 256 * 16).fill(0);
-    scope.u8(this.#sums, 16).fill(0);
+    scope.u8(this.#sums, 24).fill(0);
     if (this.#all) this.#prepare(0, groups, padded);
     if (this.#table) scope.kernels.assignTable(this.#table, this.#thresholds, levels);
   }
@@ -126,9 +126,9 @@ export class TileCoder {
       counts[c] = totals[2 * c] as number;
       errors[c] = totals[2 * c + 1] as number;
     }
-    const [squares = 0, worst = 0] = this.#scope.f64(this.#sums, 2);
+    const [squares = 0, worst = 0, decodedSquares = 0] = this.#scope.f64(this.#sums, 3);
     const tableBits = codebook.length * 32 + (scale ? scale.values.length * 16 : 0);
-    return statsOf(count, squares, counts, errors, worst, this.#bits, tableBits);
+    return statsOf(count, squares, decodedSquares, counts, errors, worst, this.#bits, tableBits);
   }
 }
 
@@ -136,6 +136,7 @@ export class TileCoder {
 function statsOf(
   count: number,
   squares: number,
+  decodedSquares: number,
   counts: Float64Array,
   errors: Float64Array,
   worst: number,
@@ -155,12 +156,16 @@ function statsOf(
     mse: count > 0 ? error / count : 0,
     sqnrDb: error > 0 ? 10 * Math.log10(squares / error) : null,
     maxError: Math.sqrt(worst),
-    // w.q = (w.w + q.q - e.e) / 2 needs q.q; for centroids w.q = q.q, so q.q = w.w - e.e up to their rounding
-    cosine: squares > 0 ? Math.sqrt(Math.max(0, 1 - error / squares)) : 1,
+    // w.q = (w.w + q.q - e.e) / 2
+    cosine: squares > 0 ? cosineOf(squares, decodedSquares, error) : 1,
     bitsPerWeight: count > 0 ? bits + tableBits / count : 0,
     tableBitsPerWeight: count > 0 ? tableBits / count : 0,
     entropyBits: entropy,
     counts,
     errors,
   };
+}
+
+function cosineOf(squares: number, decodedSquares: number, error: number): number {
+  return decodedSquares > 0 ? (squares + decodedSquares - error) / (2 * Math.sqrt(squares * decodedSquares)) : 0;
 }

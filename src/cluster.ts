@@ -12,7 +12,8 @@ export type LloydStart = "linear" | "quantile";
 export interface ClusterOptions {
   readonly levels: number;
   readonly method: Method;
-  readonly pinZero: boolean;
+  /** Values that the codebook has in any case, ascending: zero, frozen values. At most `levels`. */
+  readonly pins: readonly number[];
   /** Dtype to which centroids are rounded before any weight is assigned. */
   readonly format: RoundFormat;
   readonly start: LloydStart;
@@ -49,6 +50,8 @@ const SAMPLE_STRETCHES = 16;
 const DISTINCT_LIMIT = 4096;
 const DISTINCT_SLOTS = 16384;
 const CELLS = 65536;
+// The largest float32, float16 and bfloat16.
+const LARGEST = [3.4028234663852886e38, 65504, 3.3895313892515355e38] as const;
 
 /** Weights of group `g`. */
 export function groupLength(grouping: Grouping, g: number): number {
@@ -202,7 +205,7 @@ function* binnedAtoms(scope: EncodeScope, run: Run, levels: number): Passes<Atom
       kernels.countCells(cells, run.weights, SAMPLE_STRETCH);
     }
   }
-  const budget = Math.min(65536, Math.max(8192, 512 * levels));
+  const budget = Math.min(65536, Math.max(16384, 1024 * levels));
   const bins = kernels.layout(table, cells, budget, scratch);
   const totals = scope.reserve(bins * 16);
   const packed = run.importance ? 0 : scope.reserve(bins * 8);
@@ -279,7 +282,7 @@ function solve(scope: EncodeScope, atoms: Atoms, options: ClusterOptions): Float
   const count = kernels.prefix(p0, p1, atoms.weight, atoms.sum, atoms.count, shiftAt);
   if (count === 0) return undefined;
   const shift = scope.f64(shiftAt, 1)[0] as number;
-  const pins = options.pinZero ? 1 : 0;
+  const pins = options.pins.length;
   const free = levels - pins;
   if (options.method === "lloyd") {
     lloydCodebook(scope, atoms, count, p0, p1, shift, codebook, options);
@@ -287,24 +290,24 @@ function solve(scope: EncodeScope, atoms: Atoms, options: ClusterOptions): Float
   }
   const bounds = scope.reserve((levels + 1) * 4);
   const kinds = scope.reserve(levels * 4);
-  const pinValue = scope.reserve(4);
-  scope.f32(pinValue, 1)[0] = 0;
+  const pinValues = scope.reserve(pins * 4);
+  scope.f32(pinValues, pins).set(options.pins);
   if (count <= free) {
     // every value has a centroid of its own
     const own = scope.i32(bounds, levels + 1).fill(count);
     for (let t = 0; t < count; t++) own[t] = t;
-    scope.i32(kinds, levels).fill(-1);
-    if (pins) scope.i32(kinds, levels)[levels - 1] = 0;
+    const pinOf = scope.i32(kinds, levels).fill(-1);
+    for (let p = 0; p < pins; p++) pinOf[free + p] = p;
   } else {
     const target = cellTarget(levels);
     const cells = scope.reserve((Math.min(target, count) + 1) * 4);
     const m = kernels.coarsen(cells, atoms.weight, atoms.sum, count, target);
-    const pinShifted = scope.reserve(8);
-    scope.f64(pinShifted, 1)[0] = -shift;
+    const shifted = scope.reserve(pins * 8);
+    scope.f64(shifted, pins).set(options.pins.map((pin) => pin - shift));
     const scratch = scope.reserve(kernels.optimalScratch(m, free, pins, count));
-    kernels.optimal(bounds, kinds, p0, p1, count, cells, m, pinShifted, pins, free, scratch);
+    kernels.optimal(bounds, kinds, p0, p1, count, cells, m, shifted, pins, free, scratch);
   }
-  kernels.codebookOf(codebook, bounds, kinds, levels, atoms.weight, atoms.sum, pinValue, format);
+  kernels.codebookOf(codebook, bounds, kinds, levels, atoms.weight, atoms.sum, pinValues, format);
   return scope.f32(codebook, levels).slice();
 }
 
@@ -324,19 +327,23 @@ function lloydCodebook(
   const pinned = scope.reserve(levels);
   kernels.lloydStart(centroids, levels, atoms.weight, atoms.sum, p0, count, options.start === "linear" ? 0 : 1);
   scope.u8(pinned, levels).fill(0);
-  if (options.pinZero) {
-    // the start's centroid nearest to zero becomes it
-    const start = scope.f64(centroids, levels);
-    let nearest = 0;
-    for (let c = 1; c < levels; c++) {
-      if (Math.abs(start[c] as number) < Math.abs(start[nearest] as number)) nearest = c;
+  // of the start's centroids, the one nearest to a pin becomes it
+  const start = scope.f64(centroids, levels);
+  const taken = scope.u8(pinned, levels);
+  for (const pin of options.pins) {
+    let nearest = -1;
+    for (let c = 0; c < levels; c++) {
+      if (taken[c]) continue;
+      if (nearest < 0 || Math.abs((start[c] as number) - pin) < Math.abs((start[nearest] as number) - pin)) nearest = c;
     }
-    start[nearest] = 0;
-    start.sort();
-    scope.u8(pinned, levels)[start.indexOf(0)] = 1;
+    start[nearest] = pin;
+    taken[nearest] = 1;
   }
+  start.sort();
+  taken.fill(0);
+  for (const pin of options.pins) taken[start.indexOf(pin)] = 1;
   kernels.lloyd(
-    centroids, levels, atoms.weight, atoms.sum, p0, p1, shift, count, options.pinZero ? pinned : 0, options.steps,
+    centroids, levels, atoms.weight, atoms.sum, p0, p1, shift, count, options.pins.length > 0 ? pinned : 0, options.steps,
   );
   scope.f32(codebook, levels).set(scope.f64(centroids, levels));
   kernels.roundTo(codebook, levels, options.format);
@@ -361,20 +368,22 @@ function startMoments(scope: EncodeScope, at: number): void {
   scope.f64(at, 4).set([0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
 }
 
-/** `levels` equal steps from minimum to maximum; with zero pinned, the grid is moved so that zero lies on it. */
+/** `levels` equal steps from minimum to maximum; with a pin, which is zero here, the grid is moved so that zero lies on it. */
 function uniform(scope: EncodeScope, extremes: number, options: ClusterOptions): Float32Array {
   const { levels } = options;
   const [, , low = 0, high = 0] = scope.f64(extremes, 4);
   let first = low;
   let step = (high - low) / (levels - 1);
-  if (options.pinZero) {
+  if (options.pins.length > 0) {
     const bottom = Math.min(low, 0);
     step = (Math.max(high, 0) - bottom) / (levels - 1);
     first = step > 0 ? -step * Math.round(-bottom / step) : 0;
   }
   const at = scope.reserve(levels * 4);
   const values = scope.f32(at, levels);
-  for (let i = 0; i < levels; i++) values[i] = first + step * i;
+  // a grid moved for zero reaches half a step beyond the extremes: kept finite
+  const most = LARGEST[options.format];
+  for (let i = 0; i < levels; i++) values[i] = Math.max(-most, Math.min(most, first + step * i));
   scope.kernels.roundTo(at, levels, options.format);
   scope.kernels.tidy(at, levels, levels);
   return scope.f32(at, levels).slice();

@@ -87,13 +87,18 @@ export interface Grouping {
 
 export function groupingOf(by: Granularity, shape: readonly number[], axis: number, groupSize: number): Grouping {
   const count = countElements(shape);
-  if (by === "channel" && shape.length > 0) {
-    const inner = countElements(shape.slice(axis + 1));
-    const groups = shape[axis] ?? 1;
-    return { count, groups, inner: Math.max(1, inner), outer: count === 0 ? 0 : count / (groups * inner) };
+  let groups = 1;
+  let inner = count;
+  let outer = 1;
+  if (by === "channel") {
+    groups = shape[axis] ?? 1;
+    inner = countElements(shape.slice(axis + 1));
+    outer = count && count / (groups * inner);
+  } else if (by === "group") {
+    groups = Math.ceil(count / groupSize);
+    inner = groupSize;
   }
-  if (by === "group") return { count, groups: Math.ceil(count / groupSize), inner: groupSize, outer: 1 };
-  return { count, groups: 1, inner: Math.max(1, count), outer: 1 };
+  return { count, groups, inner: Math.max(1, inner), outer };
 }
 
 /** Which weights decode with the same values: the scale's grouping where there is one, else the codebook's. */

@@ -1,5 +1,5 @@
 // Decode: packed codes and a codebook to weights, tile by tile through Wasm memory.
-import { bitsForLevels, type Coding, decodeGrouping, type Grouping } from "./codebook.ts";
+import { bitsForLevels, type Coding, decodeGrouping, packedBytes } from "./codebook.ts";
 import type { DecodeScope } from "./wasm/decode.ts";
 
 /** How values were rounded to the tensor's dtype: 0 float32, 1 float16, 2 bfloat16. As kernels number them. */
@@ -10,85 +10,71 @@ const TILE = 16384;
 // Codebooks prepared at once take at most this much Wasm memory.
 const CODEBOOK_BYTES = 4 << 20;
 
-/** Decodes a stretch of one tensor at a time. Reserve, use and release within one synchronous call of the owner. */
-export class TileDecoder {
-  readonly #scope: DecodeScope;
-  readonly #coding: Coding;
-  readonly #grouping: Grouping;
-  readonly #bits: number;
-  readonly #format: RoundFormat;
-  readonly #packed: number;
-  readonly #codes: number;
-  readonly #values: number;
-  readonly #shared: number;
-  readonly #codebooks: number;
-  readonly #all: boolean;
+/** Decodes one tensor stretch by stretch. */
+export interface TileDecoder {
   /** Most weights a `tile` call takes; a multiple of 8. */
   readonly tileSize: number;
+  /**
+   * Decodes `count` weights from `start` on; a pointer to float32. `codes` begin with those of weight `from`;
+   * `start` and `from` are multiples of 8.
+   */
+  tile(codes: Uint8Array, from: number, start: number, count: number): number;
+}
 
-  constructor(scope: DecodeScope, coding: Coding, format: RoundFormat) {
-    this.#scope = scope;
-    this.#coding = coding;
-    this.#format = format;
-    this.#bits = bitsForLevels(coding.levels);
-    this.#grouping = decodeGrouping(coding);
-    const { groups, inner } = this.#grouping;
-    const most = Math.max(8, Math.floor(CODEBOOK_BYTES / (coding.levels * 4)));
-    this.#all = groups <= most;
-    this.tileSize = this.#all ? TILE : Math.min(TILE, (most - 1) * inner) & ~7;
-    const held = this.#all ? groups : Math.min(groups, Math.ceil(this.tileSize / inner) + 1);
-    this.#packed = scope.reserve(TILE);
-    this.#codes = scope.reserve(TILE);
-    this.#values = scope.reserve(TILE * 4);
-    this.#shared = scope.reserve(1024);
-    // 1 KiB behind: a corrupt code reads there, not outside
-    this.#codebooks = scope.reserve(held * coding.levels * 4 + 1024);
-    if (this.#all) this.#prepare(0, groups);
-  }
+/** Reserves room in `scope`; used and released within one operation of the owner. */
+export function tileDecoder(scope: DecodeScope, coding: Coding, format: RoundFormat): TileDecoder {
+  const { levels, codebook, scale } = coding;
+  const { kernels } = scope;
+  const { groups, inner } = decodeGrouping(coding);
+  const bits = bitsForLevels(levels);
+  const size = levels * 4;
+  // codebooks held at once: all of them, or those from group `base` on
+  const held = Math.min(groups, Math.floor(CODEBOOK_BYTES / size));
+  const all = held === groups;
+  let base = 0;
+  const packedAt = scope.reserve(TILE);
+  const codesAt = scope.reserve(TILE);
+  const valuesAt = scope.reserve(TILE * 4);
+  const sharedAt = scope.reserve(size);
+  // 1 KiB behind: a corrupt code reads there, not outside
+  const codebooksAt = scope.reserve(held * size + 1024);
 
-  #prepare(first: number, count: number): void {
-    const { codebook, levels, scale } = this.#coding;
-    const { groups } = this.#grouping;
-    const size = levels * 4;
-    if (scale) this.#scope.f32(this.#shared, levels).set(codebook);
-    const target = this.#scope.f32(this.#codebooks, count * levels);
-    for (let j = 0; j < count; j++) {
-      const group = (first + j) % groups;
-      if (scale) {
-        const factor = scale.values[group] as number;
-        this.#scope.kernels.scaleCodebook(this.#codebooks + j * size, this.#shared, levels, factor, this.#format);
-      } else {
-        target.set(codebook.subarray(group * levels, (group + 1) * levels), j * levels);
+  const prepare = (): void => {
+    if (scale) scope.f32(sharedAt, levels).set(codebook);
+    for (let j = 0; j < held; j++) {
+      const group = (base + j) % groups;
+      const at = codebooksAt + j * size;
+      if (scale) kernels.scaleCodebook(at, sharedAt, levels, scale.values[group] as number, format);
+      else scope.f32(at, levels).set(codebook.subarray(group * levels, (group + 1) * levels));
+    }
+  };
+  prepare();
+
+  return {
+    tileSize: all ? TILE : Math.min(TILE, (held - 1) * inner) & ~7,
+    tile(codes, from, start, count) {
+      const at = ((start - from) * bits) / 8;
+      const bytes = packedBytes(count, bits);
+      scope.u8(packedAt, bytes).set(codes.subarray(at, at + bytes));
+      if (groups === 1 && bits === 4) {
+        kernels.decode4(valuesAt, packedAt, count, codebooksAt);
+        return valuesAt;
       }
-    }
-  }
-
-  /** Decodes weights `start` to `start + count` (start a multiple of 8, count at most `tileSize`); a pointer to float32. */
-  tile(packed: Uint8Array, start: number, count: number): number {
-    const { kernels } = this.#scope;
-    const { groups, inner } = this.#grouping;
-    const { levels } = this.#coding;
-    this.#scope.u8(this.#packed, packed.length).set(packed);
-    if (groups === 1 && this.#bits === 4) {
-      kernels.decode4(this.#values, this.#packed, count, this.#codebooks);
-      return this.#values;
-    }
-    kernels.unpack(this.#codes, this.#packed, count, this.#bits);
-    if (groups === 1) {
-      kernels.lookup32(this.#values, this.#codes, count, this.#codebooks, levels);
-      return this.#values;
-    }
-    let first = start % (groups * inner);
-    let period = groups;
-    if (!this.#all) {
-      const group = Math.floor(first / inner);
-      first -= group * inner;
-      this.#prepare(group, Math.ceil((first + count) / inner));
-      period = -1; // as unsigned: never wraps
-    }
-    kernels.lookupRuns(this.#values, this.#codes, count, this.#codebooks, levels, inner, period, first);
-    return this.#values;
-  }
+      kernels.unpack(codesAt, packedAt, count, bits);
+      if (groups === 1) {
+        kernels.lookup32(valuesAt, codesAt, count, codebooksAt, levels);
+        return valuesAt;
+      }
+      const first = start % (groups * inner);
+      if (!all && (first < base * inner || first + count > (base + held) * inner)) {
+        base = Math.floor(first / inner);
+        prepare();
+      }
+      // codebooks that are not all do not wrap around: -1 is unsigned
+      kernels.lookupRuns(valuesAt, codesAt, count, codebooksAt, levels, inner, all ? groups : -1, first - base * inner);
+      return valuesAt;
+    },
+  };
 }
 
 /** All of `coding.codes` to `out` (Float32Array, element count of the shape). */
@@ -100,12 +86,10 @@ export function decodeInto(
 ): void {
   const mark = scope.mark();
   try {
-    const bits = bitsForLevels(coding.levels);
-    const decoder = new TileDecoder(scope, coding, format);
-    for (let start = 0; start < out.length; start += decoder.tileSize) {
-      const count = Math.min(decoder.tileSize, out.length - start);
-      const bytes = coding.codes.subarray((start * bits) / 8, Math.ceil(((start + count) * bits) / 8));
-      out.set(scope.f32(decoder.tile(bytes, start, count), count), start);
+    const { tileSize, tile } = tileDecoder(scope, coding, format);
+    for (let start = 0; start < out.length; start += tileSize) {
+      const count = Math.min(tileSize, out.length - start);
+      out.set(scope.f32(tile(coding.codes, 0, start, count), count), start);
     }
   } finally {
     scope.release(mark);

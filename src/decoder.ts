@@ -1,7 +1,7 @@
 // wlq/decoder: reads single tensors out of a container, and carries no encoder.
-import { roundFormat } from "./container/coding.ts";
-import { Container } from "./container/reader.ts";
-import { WlqError } from "./error.ts";
+import { type CodedTensor, isCoded, roundFormat } from "./container/coding.ts";
+import { type Container, copy, find, openContainer } from "./container/reader.ts";
+import type { SafeTensor } from "./container/safetensors.ts";
 import { byteSource, type Source } from "./io/source.ts";
 import { countElements } from "./tensor.ts";
 import { decodeBinary, decodeScope } from "./wasm/decode.ts";
@@ -18,8 +18,8 @@ export interface TensorInfo {
   readonly shape: readonly number[];
   /** Bytes it takes in the container. */
   readonly byteLength: number;
-  /** Values a codebook; absent for tensors that passed through. */
-  readonly levels?: number;
+  /** Values a codebook; undefined for tensors that passed through. */
+  readonly levels?: number | undefined;
 }
 
 /** A tensor: float32 for coded ones, the original's elements for others (F16 and BF16 as their bits). */
@@ -58,76 +58,53 @@ export interface Decoder {
   tensors(options?: TensorOptions): AsyncGenerator<DecodedTensor, void, void>;
 }
 
-/** Opens a container; reads its header only. */
+/** Opens a container; reads its header and checksums. */
 export async function open(source: Source, options: OpenDecoderOptions = {}): Promise<Decoder> {
-  if (!decodeBinary.ready || options.wasm) await decodeBinary.load(options.wasm);
-  const container = await Container.open(byteSource(source), decodeScope(), options.check ?? true);
-  return decoderOf(container);
-}
-
-function decoderOf(container: Container): Decoder {
-  const { header } = container;
+  await decodeBinary.load(options.wasm);
+  const container = await openContainer(byteSource(source), decodeScope(), options.check ?? true);
+  const { format, metadata, tensors } = container.header;
   // a scope is used by one call at a time
   let last: Promise<unknown> = Promise.resolve();
   const decoder: Decoder = {
-    format: header.format,
-    metadata: header.metadata,
-    names: header.names,
-    info(name) {
-      const coded = header.coded.get(name);
-      if (!coded) {
-        if (!header.names.includes(name)) throw unknown(name);
-        const { dtype, shape, byteLength } = container.part(name);
-        return { name, dtype, shape, byteLength };
-      }
-      const { dtype, shape, levels, codebookName, scaleName, codesName } = coded;
-      const parts = [codebookName, codesName, ...(scaleName === undefined ? [] : [scaleName])];
-      const byteLength = parts.reduce((sum, part) => sum + container.part(part).byteLength, 0);
-      return { name, dtype, shape, byteLength, levels };
-    },
-    async tensor(name, tensorOptions = {}) {
-      const info = decoder.info(name);
-      const turn = last.then(() => dataOf(container, info, tensorOptions.as ?? "float32"));
+    format,
+    metadata,
+    names: [...tensors.keys()],
+    info: (name) => infoOf(find(tensors, name)),
+    async tensor(name, { as } = {}) {
+      const tensor = find(tensors, name);
+      const turn = last.then(() => dataOf(container, tensor, as === "dtype"));
       last = turn.catch(() => {});
-      return { ...info, data: await turn };
+      return { ...infoOf(tensor), data: await turn };
     },
     async *tensors(tensorOptions) {
-      for (const name of header.names) yield await decoder.tensor(name, tensorOptions);
+      for (const name of tensors.keys()) yield decoder.tensor(name, tensorOptions);
     },
   };
   return decoder;
 }
 
-function unknown(name: string): WlqError {
-  return new WlqError("not-found", `the file has no tensor "${name}"`, { tensor: name });
+function infoOf(tensor: SafeTensor | CodedTensor): TensorInfo {
+  const { name, dtype, shape, byteLength, levels } = tensor as CodedTensor;
+  return { name, dtype, shape, byteLength, levels };
 }
 
-async function dataOf(container: Container, info: TensorInfo, as: "float32" | "dtype"): Promise<TensorData> {
-  const { name, dtype, shape } = info;
-  if (info.levels === undefined) {
-    const part = container.part(name);
-    return typed(dtype, await container.read(part, 0, part.byteLength));
-  }
-  const count = countElements(shape, name);
-  const half = as === "dtype" ? roundFormat(dtype) : 0;
-  const data =
-    half > 0 ? new Uint16Array(count) : as === "dtype" && dtype === "F64" ? new Float64Array(count) : new Float32Array(count);
-  for await (const { scope, values, start, count: n } of container.tiles(name)) {
+/** Coded tensors as float32 or, with `own`, in their dtype; others always in theirs. */
+async function dataOf(container: Container, tensor: SafeTensor | CodedTensor, own: boolean): Promise<TensorData> {
+  const Elements = ARRAYS[tensor.dtype] ?? Uint8Array;
+  if (!isCoded(tensor)) return new Elements(copy(await container.read(tensor)));
+  const data = new (own ? Elements : Float32Array)(countElements(tensor.shape));
+  const format = own && roundFormat(tensor.dtype);
+  for await (const { scope, values, start, count } of container.tiles(tensor)) {
+    const { f32ToF16, f32ToBf16 } = scope.kernels;
     // 16 bits fit in the place of 32
-    if (half === 1) scope.kernels.f32ToF16(values, values, n);
-    else if (half === 2) scope.kernels.f32ToBf16(values, values, n);
-    data.set(half > 0 ? scope.u16(values, n) : scope.f32(values, n), start);
+    if (format) (format === 1 ? f32ToF16 : f32ToBf16)(values, values, count);
+    (data as Float32Array).set(format ? scope.u16(values, count) : scope.f32(values, count), start);
   }
   return data;
 }
 
-const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => TensorData>> = {
+/** Elements in JavaScript; other dtypes come as bytes. */
+const ARRAYS: Readonly<Record<string, new (content: ArrayBuffer | number) => TensorData>> = {
   F64: Float64Array, F32: Float32Array, I64: BigInt64Array, U64: BigUint64Array, I32: Int32Array, U32: Uint32Array,
   I16: Int16Array, U16: Uint16Array, F16: Uint16Array, BF16: Uint16Array, I8: Int8Array,
 };
-
-/** A copy of the bytes as elements of their dtype; bytes where JavaScript has no such elements. */
-function typed(dtype: string, bytes: Uint8Array): TensorData {
-  const Elements = ARRAYS[dtype] ?? Uint8Array;
-  return new Elements(bytes.slice().buffer as ArrayBuffer);
-}

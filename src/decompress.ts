@@ -1,8 +1,7 @@
 // Decompress: a container to a file of the original's format and dtypes.
 import { type FileOptions, writings } from "./compress.ts";
-import { roundFormat } from "./container/coding.ts";
-import { Container } from "./container/reader.ts";
-import { MODEL_NAME } from "./container/coding.ts";
+import { type CodedTensor, isCoded, MODEL_NAME, roundFormat } from "./container/coding.ts";
+import { type Container, find, openContainer } from "./container/reader.ts";
 import { safetensorsHead } from "./container/safetensors.ts";
 import { WlqError } from "./error.ts";
 import type { OutputFiles } from "./formats/format.ts";
@@ -28,13 +27,14 @@ export interface DecompressReport {
 export async function decompress(source: Source, sink: Sink, options: FileOptions = {}): Promise<DecompressReport> {
   const started = performance.now();
   try {
-    if (!decodeBinary.ready) await decodeBinary.load();
+    await decodeBinary.load();
     const { signal, companion } = options;
-    const container = await Container.open(byteSource(source), decodeScope(), true);
+    const input = byteSource(source);
+    const container = await openContainer(input, decodeScope(), true);
     const files = await restore(container, options);
     const bytesOut = await writeAll(writings(sink, files, companion), signal);
     const { format } = container.header;
-    return { format, bytesIn: container.byteLength, bytesOut, seconds: (performance.now() - started) / 1000 };
+    return { format, bytesIn: input.byteLength, bytesOut, seconds: (performance.now() - started) / 1000 };
   } catch (error) {
     if (!sink.locked) await sink.abort(error).catch(() => {});
     throw error;
@@ -46,27 +46,28 @@ async function restore(container: Container, options: FileOptions): Promise<Outp
   const { formats = [], onProgress, signal } = options;
   let done = 0;
   let total = 0;
-  for (const { shape } of header.coded.values()) total += countElements(shape);
+  const coded = [...header.tensors.values()].filter(isCoded);
+  for (const { shape } of coded) total += countElements(shape);
   const tell = (tensor: string, weights: number): void => {
     checkAborted(signal);
     done += weights;
     onProgress?.({ phase: "write", tensor, done, total });
   };
   const payloads = new Map<string, LazySegment>();
-  for (const name of header.coded.keys()) payloads.set(name, decodedSegment(container, name, tell));
+  for (const tensor of coded) payloads.set(tensor.name, decodedSegment(container, tensor, tell));
   if (header.format === "safetensors") return restoreSafetensors(container, payloads);
   const format = formats.find((f) => f.name === header.format);
   if (!format) {
     throw new WlqError("unsupported", `the container holds a model of format "${header.format}": hand that format in (formats: […])`);
   }
-  const part = container.part(MODEL_NAME);
-  const model = await format.open(partSource(container, part.byteLength), { skeleton: true });
+  const model = await format.open(skeletonSource(container), { skeleton: true });
   return model.dense(payloads);
 }
 
 // The skeleton is read in whole checksum tiles.
-function partSource(container: Container, byteLength: number): ByteSource {
-  const part = container.part(MODEL_NAME);
+function skeletonSource(container: Container): ByteSource {
+  const part = find(container.header.byName, MODEL_NAME);
+  const { byteLength } = part;
   const tile = 65536;
   return {
     byteLength,
@@ -84,16 +85,14 @@ function partSource(container: Container, byteLength: number): ByteSource {
 
 async function restoreSafetensors(container: Container, payloads: ReadonlyMap<string, Segment>): Promise<OutputFiles> {
   const { header } = container;
-  const parts = header.names.map((name) => {
-    const coded = header.coded.get(name);
-    if (coded) {
-      const { dtype, shape } = coded;
+  const parts = [...header.tensors.values()].map((tensor) => {
+    if (isCoded(tensor)) {
+      const { name, dtype, shape } = tensor;
       const byteLength = (countElements(shape) * DTYPE_BITS[dtype]) / 8;
       return { name, dtype, shape, byteLength, content: payloads.get(name) as Segment };
     }
-    const part = container.part(name);
-    const content = copySegment({ read: (a, b) => container.read(part, a, b) }, 0, part.byteLength);
-    return { ...part, content };
+    const content = copySegment({ read: (a, b) => container.read(tensor, a, b) }, 0, tensor.byteLength);
+    return { ...tensor, content };
   });
   // wide elements first: each tensor begins on a multiple of its element size
   const width = (dtype: string) => DTYPE_BITS[dtype as keyof typeof DTYPE_BITS] ?? 8;
@@ -104,18 +103,20 @@ async function restoreSafetensors(container: Container, payloads: ReadonlyMap<st
 // Decoded values are handed on in stretches of this many bytes.
 const CHUNK = 1 << 20;
 
-function decodedSegment(container: Container, name: string, tell: (tensor: string, weights: number) => void): LazySegment {
-  const entry = container.header.coded.get(name);
-  if (!entry) throw new WlqError("not-found", `the file has no coded tensor "${name}"`, { tensor: name });
-  const width = DTYPE_BITS[entry.dtype] / 8;
-  const byteLength = countElements(entry.shape) * width;
+function decodedSegment(
+  container: Container,
+  tensor: CodedTensor,
+  tell: (tensor: string, weights: number) => void,
+): LazySegment {
+  const { name, dtype, shape } = tensor;
+  const byteLength = (countElements(shape) * DTYPE_BITS[dtype]) / 8;
   return {
     byteLength,
     async *chunks() {
       let chunk = new Uint8Array(Math.min(CHUNK, byteLength));
       let filled = 0;
-      for await (const { scope, values, count } of container.tiles(name)) {
-        const bytes = inDtype(scope, entry.dtype, values, count);
+      for await (const { scope, values, count } of container.tiles(tensor)) {
+        const bytes = inDtype(scope, dtype, values, count);
         if (filled + bytes.length > chunk.length) {
           yield chunk.subarray(0, filled);
           chunk = new Uint8Array(CHUNK);

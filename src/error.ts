@@ -33,9 +33,14 @@ export class WlqError extends Error {
   /** The tensor concerned, where there is one. */
   readonly tensor: string | undefined;
 
-  constructor(code: WlqErrorCode, message: string, options?: { tensor?: string; cause?: unknown }) {
-    super(message, options && "cause" in options ? { cause: options.cause } : undefined);
+  constructor(code: WlqErrorCode, message: string, options?: { tensor?: string | undefined; cause?: unknown }) {
+    super(message, options);
     this.code = code;
     this.tensor = options?.tensor;
   }
+}
+
+/** `malformed`, with the tensor's name in front where there is one. */
+export function malformed(tensor: string | undefined, message: string): WlqError {
+  return new WlqError("malformed", tensor === undefined ? message : `tensor "${tensor}": ${message}`, { tensor });
 }

@@ -1,7 +1,8 @@
 // Inspect and verify: what a file holds, and whether it is whole.
 import type { FileOptions } from "./compress.ts";
-import { CHECKSUMS_NAME, isContainer } from "./container/coding.ts";
-import { Container } from "./container/reader.ts";
+import { CHECKSUMS_NAME } from "./container/checksum.ts";
+import { isCoded, isContainer } from "./container/coding.ts";
+import { type Container, openContainer } from "./container/reader.ts";
 import { looksLikeSafetensors, readSafetensors } from "./container/safetensors.ts";
 import { WlqError } from "./error.ts";
 import { openModel } from "./formats/open.ts";
@@ -57,29 +58,23 @@ async function holdsContainer(source: ByteSource): Promise<boolean> {
   return looksLikeSafetensors(head, source.byteLength) && isContainer(await readSafetensors(source));
 }
 
-async function openContainer(source: ByteSource): Promise<Container> {
-  if (!decodeBinary.ready) await decodeBinary.load();
-  return Container.open(source, decodeScope(), true);
+async function openChecked(source: ByteSource): Promise<Container> {
+  await decodeBinary.load();
+  return openContainer(source, decodeScope(), true);
 }
 
 async function inspectContainer(source: ByteSource): Promise<Inspection> {
-  const container = await openContainer(source);
-  const { header } = container;
-  const tensors = header.names.map((name): InspectedTensor => {
-    const coded = header.coded.get(name);
-    if (!coded) {
-      const { dtype, shape, byteLength } = container.part(name);
-      return { name, dtype, shape, byteLength };
-    }
-    const { dtype, shape, levels, bits, granularity, scalePer, codebookName, scaleName, codesName } = coded;
-    let byteLength = container.part(codebookName).byteLength + container.part(codesName).byteLength;
-    if (scaleName !== undefined) byteLength += container.part(scaleName).byteLength;
+  const { header } = await openChecked(source);
+  const tensors = [...header.tensors.values()].map((tensor): InspectedTensor => {
+    const { name, dtype, shape, byteLength } = tensor;
+    if (!isCoded(tensor)) return { name, dtype, shape, byteLength };
+    const { levels, bits, granularity, scalePer } = tensor;
     return { name, dtype, shape, byteLength, levels, bits, granularity, scale: scalePer };
   });
   return {
     format: header.format,
     compressed: true,
-    byteLength: container.byteLength,
+    byteLength: source.byteLength,
     tensors,
     metadata: header.metadata,
     warnings: [],
@@ -103,7 +98,7 @@ export interface Verification {
  */
 export async function verify(compressed: Source, original?: Source, options: FileOptions = {}): Promise<Verification> {
   const { signal } = options;
-  const container = await openContainer(byteSource(compressed));
+  const container = await openChecked(byteSource(compressed));
   const problems: string[] = [];
   let checked = 0;
   for (const part of container.header.byName.values()) {
@@ -137,12 +132,12 @@ async function compare(
   let signal = 0;
   let error = 0;
   const names = new Set(model.tensors.map((t) => t.name));
-  for (const name of header.names) if (!names.has(name)) problems.push(`tensor "${name}" is not in the original`);
+  for (const name of header.tensors.keys()) if (!names.has(name)) problems.push(`tensor "${name}" is not in the original`);
   for (const entry of model.tensors) {
     checkAborted(options.signal);
     const { name, dtype, shape } = entry;
-    const coded = header.coded.get(name);
-    if (coded) {
+    const coded = header.tensors.get(name);
+    if (coded && isCoded(coded)) {
       if (coded.dtype !== dtype || coded.shape.join() !== shape.join()) {
         problems.push(`tensor "${name}" is ${coded.dtype} [${coded.shape}], the original ${dtype} [${shape}]`);
         continue;
@@ -150,7 +145,7 @@ async function compare(
       const mark = scope.mark();
       const reader = new WeightReader(scope, entry, dtype as FloatDtype);
       const at = scope.reserve(65536 * 4);
-      for await (const tile of container.tiles(name)) {
+      for await (const tile of container.tiles(coded)) {
         await reader.load(at, tile.start, tile.start + tile.count);
         const before = scope.f32(at, tile.count);
         const after = tile.scope.f32(tile.values, tile.count);
@@ -162,8 +157,8 @@ async function compare(
         }
       }
       scope.release(mark);
-    } else if (header.byName.has(name) && header.format === "safetensors") {
-      const part = container.part(name);
+    } else if (coded && header.format === "safetensors") {
+      const part = coded;
       if (part.byteLength !== entry.byteLength || part.dtype !== dtype) {
         problems.push(`tensor "${name}" has ${part.byteLength} bytes of ${part.dtype}, the original ${entry.byteLength} of ${dtype}`);
         continue;

@@ -101,7 +101,7 @@ export function planQuantize(shape: readonly number[], options: QuantizeOptions,
     axis: by === "channel" && rank > 0 ? axis : 0,
     groupSize: by === "group" ? groupSize : 0,
     shape,
-    cluster: { levels, method, pinZero: options.pinZero ?? false, format, start, steps },
+    cluster: { levels, method, pins: options.pinZero ? [0] : [], format, start, steps },
   };
 }
 

@@ -15,13 +15,37 @@ export interface SelectOptions extends Omit<QuantizeOptions, "importance"> {
   readonly include?: RegExp;
   /** Never quantize what matches. */
   readonly exclude?: RegExp;
-  /** Fewest elements that pay. Default 2048. */
+  /** Fewest elements that pay. */
   readonly minSize?: number;
   /** Options for some tensors; the last rule that matches a name wins, over the general options. */
   readonly tensors?: readonly TensorRule[];
 }
 
-export const MIN_SIZE = 2048;
+/**
+ * Defaults for model files, where a weight's place matters more than in a lone tensor: 64 levels and a scale a channel
+ * keep a real model at work without re-training or calibration; 16 levels do not (see docs/algorithms.md).
+ */
+export const COMPRESS_DEFAULTS = { levels: 64, scale: "channel", minSize: 2048 } as const;
+
+// A float16 scale for fewer weights than this costs more than half a bit a weight.
+const WORTH_A_SCALE = 32;
+
+/** Options of one tensor: a rule's over the general ones, defaults for what neither says. */
+function optionsFor(general: QuantizeOptions, rule: QuantizeOptions | undefined, shape: readonly number[], axis: number): QuantizeOptions {
+  const merged: { -readonly [K in keyof QuantizeOptions]: QuantizeOptions[K] } = { ...general, ...rule };
+  // levels and bits are one knob, granularity and scale exclude each other: what the rule says replaces the general word
+  if (rule?.levels !== undefined && rule.bits === undefined) delete merged.bits;
+  if (rule?.bits !== undefined && rule.levels === undefined) delete merged.levels;
+  if (rule?.granularity !== undefined && rule.scale === undefined) delete merged.scale;
+  if (rule?.scale !== undefined && rule.granularity === undefined) delete merged.granularity;
+  if (merged.levels === undefined && merged.bits === undefined) merged.levels = COMPRESS_DEFAULTS.levels;
+  merged.axis ??= axis;
+  if (merged.scale === undefined && merged.granularity === undefined) {
+    const perChannel = countElements(shape) / (shape.at(merged.axis) ?? 1);
+    merged.scale = perChannel >= WORTH_A_SCALE ? COMPRESS_DEFAULTS.scale : "none";
+  }
+  return merged;
+}
 
 /** What is to become of a tensor. */
 export type Choice =
@@ -31,7 +55,7 @@ export type Choice =
 /** The choice for one tensor. Throws `unsupported` where the user names one that cannot be quantized. */
 export function choose(entry: TensorEntry, options: SelectOptions): Choice {
   const { name, dtype, shape } = entry;
-  const { include, exclude, minSize = MIN_SIZE, tensors = [], ...general } = options;
+  const { include, exclude, minSize = COMPRESS_DEFAULTS.minSize, tensors = [], ...general } = options;
   const rule = tensors.filter((r) => test(r.match, name)).at(-1);
   if (exclude && test(exclude, name)) return { quantize: false, reason: "excluded" };
   const named = rule !== undefined || (include !== undefined && test(include, name));
@@ -49,8 +73,7 @@ export function choose(entry: TensorEntry, options: SelectOptions): Choice {
     const count = countElements(shape, name);
     if (count < minSize) return { quantize: false, reason: `fewer than ${minSize} elements` };
   }
-  const axis = general.axis ?? (shape.length > 0 ? entry.axis : 0);
-  return { quantize: true, named, options: { ...general, axis, ...rule?.options } };
+  return { quantize: true, named, options: optionsFor(general, rule?.options, shape, entry.axis) };
 }
 
 // A regular expression with the g flag would remember where it was.

@@ -1,5 +1,5 @@
 // A tensor: weights with a dtype and a shape.
-import { WlqError } from "./error.ts";
+import { malformed } from "./error.ts";
 
 /** Element types in safetensors' spelling. Sub-byte types count bits: F4 is 4. */
 export const DTYPE_BITS = {
@@ -32,8 +32,8 @@ export type Dtype = keyof typeof DTYPE_BITS;
 /** The dtypes whose tensors wlq quantizes. F64 goes through float32. */
 export type FloatDtype = "F64" | "F32" | "F16" | "BF16";
 
-export function isFloatDtype(dtype: string): dtype is FloatDtype {
-  return dtype === "F32" || dtype === "F16" || dtype === "BF16" || dtype === "F64";
+export function isFloatDtype(dtype: unknown): dtype is FloatDtype {
+  return ["F64", "F32", "F16", "BF16"].includes(dtype as string);
 }
 
 /** One tensor in memory. */
@@ -42,34 +42,17 @@ export interface Tensor {
   readonly shape: readonly number[];
 }
 
-/** Product of a shape, checked: every dimension a non-negative integer, the product below 2^53. */
+/** Whether this is a size: an integer from 0 to 2^53 - 1. */
+export function isSize(x: unknown): x is number {
+  return Number.isSafeInteger(x) && (x as number) >= 0;
+}
+
+/** Product of a shape, checked: every dimension and the product a size. */
 export function countElements(shape: readonly number[], tensor?: string): number {
   let count = 1;
   for (const dim of shape) {
-    if (!Number.isSafeInteger(dim) || dim < 0) {
-      throw new WlqError("malformed", `${label(tensor)}shape [${shape.join(", ")}] has the dimension ${dim}`, where(tensor));
-    }
     count *= dim;
-    if (count > Number.MAX_SAFE_INTEGER) {
-      throw new WlqError("malformed", `${label(tensor)}shape [${shape.join(", ")}] has more than 2^53 elements`, where(tensor));
-    }
+    if (!isSize(dim) || !isSize(count)) throw malformed(tensor, `shape [${shape}] is not one of sizes, or too big`);
   }
   return count;
-}
-
-/** Payload size in bytes of `count` elements; sub-byte types must fill whole bytes. */
-export function payloadBytes(dtype: Dtype, count: number, tensor?: string): number {
-  const bits = count * DTYPE_BITS[dtype];
-  if (bits % 8 !== 0) {
-    throw new WlqError("malformed", `${label(tensor)}${count} elements of ${dtype} do not fill whole bytes`, where(tensor));
-  }
-  return bits / 8;
-}
-
-function label(tensor?: string): string {
-  return tensor === undefined ? "" : `tensor "${tensor}": `;
-}
-
-function where(tensor?: string): { tensor?: string } {
-  return tensor === undefined ? {} : { tensor };
 }

@@ -1,5 +1,6 @@
 // Weights of a model file: raw bytes of a tensor to float32 in Wasm memory, in the stretches that passes wish for.
-import { groupLength, type Wish } from "./cluster.ts";
+import { takeChannels } from "./channels.ts";
+import type { Wish } from "./cluster.ts";
 import type { Grouping } from "./codebook.ts";
 import type { FloatDtype } from "./tensor.ts";
 import { DTYPE_BITS } from "./tensor.ts";
@@ -9,6 +10,11 @@ import type { EncodeScope } from "./wasm/encode.ts";
 const KEEP_BYTES = 16 << 20;
 // Read ahead where reads follow each other.
 const AHEAD_BYTES = 4 << 20;
+// Channels of an inner axis are taken out of their rows, and kept, this many bytes at a time: the whole tensor is read
+// once for each such block.
+const CHANNEL_BYTES = 32 << 20;
+// Of channels longer than that, runs of this many bytes are read one by one.
+const LONG_RUN = 65536;
 // Weights converted at a time.
 const STAGE = 65536;
 
@@ -21,6 +27,9 @@ export class WeightReader {
   #kept: Uint8Array = new Uint8Array(0);
   #keptFrom = 0;
   #lastEnd = 0;
+  #channels: Uint8Array = new Uint8Array(0);
+  #firstChannel = 0;
+  #lastChannel = 0;
 
   constructor(
     scope: EncodeScope,
@@ -45,34 +54,47 @@ export class WeightReader {
   /** Fulfils a wish of a clustering pass. */
   async fulfil(wish: Wish, grouping: Grouping): Promise<void> {
     const { first, last, start, end, weights } = wish;
-    const { inner, outer, groups, count } = grouping;
+    const { inner, outer, count } = grouping;
     if (outer === 1) {
       await this.load(weights, first * inner + start, Math.min(count, (last - 1) * inner + end));
       return;
     }
-    const wanted = last - first;
-    if (start === 0 && end === groupLength(grouping, first)) {
-      // whole channels: rows of them as they lie, then one stretch a channel
-      const mark = this.#scope.mark();
-      const rows = this.#scope.reserve(wanted * outer * inner * 4);
-      if (wanted === groups) await this.load(rows, 0, count);
-      else {
-        for (let o = 0; o < outer; o++) {
-          const from = (o * groups + first) * inner;
-          await this.load(rows + o * wanted * inner * 4, from, from + wanted * inner);
-        }
+    const { groups } = grouping;
+    const length = inner * outer;
+    const read = (from: number, to: number): Promise<Uint8Array> => this.#entry.read(from, to);
+    if (length * this.#width <= CHANNEL_BYTES) {
+      if (first < this.#firstChannel || last > this.#lastChannel) {
+        const most = Math.max(last - first, Math.floor(CHANNEL_BYTES / (length * this.#width)));
+        this.#channels = new Uint8Array(0);
+        this.#firstChannel = first;
+        this.#lastChannel = Math.min(groups, first + most);
+        this.#channels = await takeChannels(read, grouping, this.#width, first, this.#lastChannel, 0, outer);
       }
-      this.#scope.kernels.gather(weights, rows, outer, wanted, inner);
-      this.#scope.release(mark);
-      return;
+      for (let g = first; g < last; g++) {
+        const at = (g - this.#firstChannel) * length;
+        this.#convertAll(weights + (g - first) * (end - start) * 4, this.#channels, at + start, at + end);
+      }
+    } else if (inner * this.#width < LONG_RUN) {
+      // a stretch of one very long channel
+      const from = Math.floor(start / inner);
+      const bytes = await takeChannels(read, grouping, this.#width, first, last, from, Math.ceil(end / inner));
+      this.#convertAll(weights, bytes, start - from * inner, end - from * inner);
+    } else {
+      for (let e = start; e < end; ) {
+        const o = Math.floor(e / inner);
+        const run = Math.min(end, (o + 1) * inner) - e;
+        const from = (o * groups + first) * inner + (e - o * inner);
+        await this.load(weights + (e - start) * 4, from, from + run);
+        e += run;
+      }
     }
-    // a stretch of one very long channel, piece by piece
-    for (let e = start; e < end; ) {
-      const o = Math.floor(e / inner);
-      const run = Math.min(end, (o + 1) * inner) - e;
-      const from = (o * groups + first) * inner + (e - o * inner);
-      await this.load(weights + (e - start) * 4, from, from + run);
-      e += run;
+  }
+
+  /** Elements `start` to `end` of raw bytes, as float32 at `target`. */
+  #convertAll(target: number, bytes: Uint8Array, start: number, end: number): void {
+    for (let at = start; at < end; at += STAGE) {
+      const to = Math.min(end, at + STAGE);
+      this.#convert(target + (at - start) * 4, bytes.subarray(at * this.#width, to * this.#width), to - at);
     }
   }
 

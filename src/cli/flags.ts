@@ -1,7 +1,7 @@
 // Flags: the command line's words to library options; their defaults are the library's.
 import { parseArgs } from "node:util";
 import { QUANTIZE_DEFAULTS, type QuantizeOptions } from "../quantize.ts";
-import { MIN_SIZE, type TensorRule } from "../select.ts";
+import { COMPRESS_DEFAULTS, type TensorRule } from "../select.ts";
 import type { CompressOptions } from "../compress.ts";
 
 /** A mistake of the person at the keyboard: exit code 2, the message and where to read on. */
@@ -163,15 +163,11 @@ function tensorRule(text: string): TensorRule {
     else if (key === "pin-zero") options.pinZero = word(key, value, ["true", "false"]) === "true";
     else throw new UsageError(`--tensor knows no option "${key}"`);
   }
-  // bits and levels are one knob: a rule's word replaces the general one
-  if (options.bits !== undefined) {
-    options.levels = 2 ** (options.bits as number);
-    delete options.bits;
-  }
   return { match, options: options as QuantizeOptions };
 }
 
 const D = QUANTIZE_DEFAULTS;
+const C = COMPRESS_DEFAULTS;
 
 export const HELP: string = `wlq quantizes the weights of neural networks to learned codebooks.
 
@@ -180,19 +176,20 @@ export const HELP: string = `wlq quantizes the weights of neural networks to lea
   wlq inspect IN           what a file holds
   wlq verify IN [ORIGINAL] whether a compressed file is whole, and how far it is from the original
 
-Formats: safetensors and ONNX, told apart by their content.
+Formats: safetensors, ONNX and Caffe (.caffemodel), told apart by their content.
 
 How weights are quantized
-  --levels N               values a codebook, 2 to 256 (default ${D.levels}); or --bits N for 2^N
+  --levels N               values a codebook, 2 to 256 (default ${C.levels}); or --bits N for 2^N
   --granularity WHAT       tensor, channel or group: which weights share a codebook (default ${D.granularity})
-  --scale WHAT             none, channel or group: a factor before one shared codebook (default ${D.scale})
+  --scale WHAT             none, channel or group: a factor before one shared codebook (default ${C.scale}; with
+                           --granularity channel or group: none)
   --group-size N           weights a group (default ${D.groupSize})
   --axis N                 channel axis (default: the output channels, as the format knows them)
   --pin-zero               zeros stay zeros
   --method HOW             optimal, lloyd or uniform (default ${D.method}); for lloyd: --start linear|quantile, --steps N
 
 Which tensors
-  --min-size N             fewest weights that pay (default ${MIN_SIZE})
+  --min-size N             fewest weights that pay (default ${C.minSize})
   --include REGEX          only these, whatever their size or kind
   --exclude REGEX          never these
   --tensor REGEX=OPTIONS   options for some: --tensor 'lm_head=levels:256,granularity:channel' (repeatable)

@@ -6,6 +6,7 @@ import { version } from "../../package.json";
 import { compress } from "../compress.ts";
 import { decompress } from "../decompress.ts";
 import { WlqError } from "../error.ts";
+import { caffe } from "../formats/caffe.ts";
 import { onnx } from "../formats/onnx.ts";
 import { inspect, verify } from "../inspect.ts";
 import { discardSink, type Sink } from "../io/sink.ts";
@@ -14,7 +15,7 @@ import { type CommandLine, HELP, parseCommandLine, UsageError } from "./flags.ts
 import { progressView } from "./progress.ts";
 import { bytesText, closingLine, inspectionText, reportText, sqnrText } from "./show.ts";
 
-const FORMATS = [onnx()];
+const FORMATS = [onnx(), caffe()];
 
 async function main(args: readonly string[]): Promise<number> {
   const line = parseCommandLine(args);

@@ -1,7 +1,8 @@
 // The safetensors file structure: 8 bytes of header size, a JSON header, then the tensors without holes.
-import { WlqError } from "../error.ts";
+import { malformed, WlqError } from "../error.ts";
 import type { ByteSource } from "../io/source.ts";
-import { countElements, DTYPE_BITS, type Dtype, payloadBytes } from "../tensor.ts";
+import { countElements, DTYPE_BITS, type Dtype, isSize } from "../tensor.ts";
+import { fieldsOf, isObject, isString, parseObject } from "./json.ts";
 
 /** One tensor of a safetensors file. */
 export interface SafeTensor {
@@ -15,8 +16,8 @@ export interface SafeTensor {
 }
 
 export interface SafetensorsHeader {
-  /** In the order of their bytes. */
-  readonly tensors: readonly SafeTensor[];
+  /** By name, in the order of their bytes. */
+  readonly tensors: ReadonlyMap<string, SafeTensor>;
   readonly metadata: Readonly<Record<string, string>>;
   /** Header bytes as they are in the file, padding included. */
   readonly bytes: Uint8Array;
@@ -28,96 +29,77 @@ const FIRST_READ = 65536; // one request gets most headers whole
 
 /** Whether a file that begins like this may be safetensors. */
 export function looksLikeSafetensors(head: Uint8Array, byteLength: number): boolean {
-  if (head.length < 9 || head[8] !== 0x7b) return false;
-  const size = headerSize(head);
-  return size !== undefined && size <= byteLength - 8;
+  return head.length > 8 && head[8] === 0x7b && headerSize(head) <= byteLength - 8;
 }
 
-function headerSize(head: Uint8Array): number | undefined {
-  const view = new DataView(head.buffer, head.byteOffset, 8);
-  const high = view.getUint32(4, true);
-  return high > 0x1fffff ? undefined : high * 2 ** 32 + view.getUint32(0, true);
+function headerSize(head: Uint8Array): number {
+  return Number(new DataView(head.buffer, head.byteOffset).getBigUint64(0, true));
 }
 
 /** Reads and checks the header. Throws `truncated`, `malformed` or `limit`. */
 export async function readSafetensors(source: ByteSource): Promise<SafetensorsHeader> {
-  const { byteLength } = source;
-  if (byteLength < 8) throw new WlqError("truncated", `a safetensors file has 8 bytes at least, this one has ${byteLength}`);
-  const head = await source.read(0, Math.min(FIRST_READ, byteLength));
-  const size = headerSize(head) ?? Number.POSITIVE_INFINITY;
-  if (size > byteLength - 8) {
-    throw new WlqError("truncated", `the header says ${size} bytes, the file has ${byteLength - 8} after the size`);
+  // 8 bytes are read in any case: the source says where a file is shorter
+  const head = await source.read(0, Math.max(8, Math.min(FIRST_READ, source.byteLength)));
+  const size = headerSize(head);
+  if (size > HEADER_LIMIT) throw new WlqError("limit", `the header says ${size} bytes, the limit is ${HEADER_LIMIT}`);
+  const dataStart = 8 + size;
+  const bytes = dataStart > head.length ? await source.read(8, dataStart) : head.subarray(8, dataStart);
+  const json = parseObject("header", () => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+  const { __metadata__: metadata = {}, ...entries } = json;
+  if (!isObject(metadata) || !Object.values(metadata).every(isString)) {
+    throw malformed(undefined, "__metadata__ is not an object of strings");
   }
-  if (size > HEADER_LIMIT) throw new WlqError("limit", `the header says ${size} bytes, more than the limit of ${HEADER_LIMIT}`);
-  const bytes = size + 8 <= head.length ? head.subarray(8, 8 + size) : await source.read(8, 8 + size);
-  return { ...parseHeader(bytes, 8 + size, byteLength), bytes };
-}
-
-function parseHeader(bytes: Uint8Array, dataStart: number, byteLength: number): Omit<SafetensorsHeader, "bytes"> {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch (cause) {
-    throw new WlqError("malformed", `the header is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
-  }
-  if (!isRecord(json)) throw new WlqError("malformed", "the header is not a JSON object");
-  const tensors: SafeTensor[] = [];
-  let metadata: Record<string, string> = {};
-  for (const [name, value] of Object.entries(json)) {
-    if (name === "__metadata__") metadata = parseMetadata(value);
-    else tensors.push(parseTensor(name, value, dataStart));
-  }
-  tensors.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength);
+  const list = Object.entries(entries).map(([name, entry]) => parseTensor(name, entry, dataStart));
+  const tensors = new Map<string, SafeTensor>();
   let end = dataStart;
-  for (const t of tensors) {
-    if (t.offset !== end) {
-      const problem = t.offset < end ? "overlaps the tensor before it" : "leaves a hole before it";
-      throw new WlqError("malformed", `tensor "${t.name}" begins at byte ${t.offset} and ${problem}, which ends at ${end}`, {
-        tensor: t.name,
-      });
-    }
-    end += t.byteLength;
+  for (const tensor of list.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength)) {
+    const { name, offset, byteLength } = tensor;
+    if (offset !== end) throw malformed(name, `begins at byte ${offset}, what is before it ends at ${end}`);
+    end += byteLength;
+    tensors.set(name, tensor);
   }
-  if (end !== byteLength) {
-    const code = end > byteLength ? "truncated" : "malformed";
-    throw new WlqError(code, `the tensors end at byte ${end}, the file has ${byteLength} bytes`);
+  if (end !== source.byteLength) {
+    const code = end > source.byteLength ? "truncated" : "malformed";
+    throw new WlqError(code, `the tensors end at byte ${end}, the file at ${source.byteLength}`);
   }
-  return { tensors, metadata };
+  return { tensors, metadata: metadata as Record<string, string>, bytes };
 }
 
-function parseMetadata(value: unknown): Record<string, string> {
-  if (!isRecord(value)) throw new WlqError("malformed", "__metadata__ is not an object of strings");
-  for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== "string") throw new WlqError("malformed", `__metadata__ entry "${key}" is not a string`);
-  }
-  return value as Record<string, string>;
-}
-
-function parseTensor(name: string, value: unknown, dataStart: number): SafeTensor {
-  const bad = (message: string) => new WlqError("malformed", `tensor "${name}" ${message}`, { tensor: name });
-  if (!isRecord(value)) throw bad("is not described by an object");
-  const { dtype, shape, data_offsets: offsets } = value;
-  if (typeof dtype !== "string") throw bad("has no dtype");
-  if (!Array.isArray(shape) || !shape.every((d) => typeof d === "number")) throw bad("has no shape");
-  if (!Array.isArray(offsets) || offsets.length !== 2) throw bad("has no data_offsets");
-  const [begin, end] = offsets as unknown[];
-  if (!isSize(begin) || !isSize(end) || end < begin) throw bad(`has the data_offsets [${offsets.join(", ")}]`);
+function parseTensor(name: string, json: unknown, dataStart: number): SafeTensor {
+  const field = fieldsOf(name, json);
+  const dtype = field("dtype", isString);
+  const shape = field("shape", isSizes);
+  const [begin, end] = field("data_offsets", isRange);
+  const byteLength = end - begin;
   const count = countElements(shape, name);
-  if (Object.hasOwn(DTYPE_BITS, dtype)) {
-    const wanted = payloadBytes(dtype as Dtype, count, name);
-    if (wanted !== end - begin) {
-      throw bad(`of ${dtype} [${shape.join(", ")}] needs ${wanted} bytes, its data_offsets give ${end - begin}`);
-    }
+  const bits = DTYPE_BITS[dtype as Dtype] as number | undefined;
+  if (bits && count * bits !== byteLength * 8) {
+    throw malformed(name, `${count} ${dtype} need ${(count * bits) / 8} bytes, data_offsets give ${byteLength}`);
   }
-  return { name, dtype, shape, offset: dataStart + begin, byteLength: end - begin };
+  return { name, dtype, shape, offset: dataStart + begin, byteLength };
 }
 
-function isSize(x: unknown): x is number {
-  return Number.isSafeInteger(x) && (x as number) >= 0;
+export function isSizes(x: unknown): x is number[] {
+  return Array.isArray(x) && x.every(isSize);
 }
 
-export function isRecord(x: unknown): x is Record<string, unknown> {
-  return typeof x === "object" && x !== null && !Array.isArray(x);
+function isRange(x: unknown): x is [begin: number, end: number] {
+  return isSizes(x) && x.length === 2 && (x[0] as number) <= (x[1] as number);
+}
+
+/** The tensor of that name if it has that dtype and `bytes` bytes, or at most `padding` more. */
+export function checkTensor(
+  tensors: ReadonlyMap<string, SafeTensor>,
+  name: string,
+  dtype: string,
+  bytes: number,
+  padding = 0,
+): SafeTensor {
+  const tensor = tensors.get(name);
+  if (tensor?.dtype !== dtype || tensor.byteLength < bytes || tensor.byteLength > bytes + padding) {
+    throw malformed(name, `${tensor?.byteLength} bytes of ${tensor?.dtype}, expected ${bytes} of ${dtype}`);
+  }
+  return tensor;
 }
 
 /** A tensor to write: its place follows from its position in the list. */

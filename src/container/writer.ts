@@ -4,8 +4,9 @@ import type { Model } from "../formats/format.ts";
 import { copySegment, type LazySegment, type Segment, segmentsByteLength } from "../io/segment.ts";
 import type { FloatDtype } from "../tensor.ts";
 import type { EncodeScope } from "../wasm/encode.ts";
-import { checksumCount, Checksummer } from "./checksum.ts";
-import { CHECKSUM_TILE, CHECKSUMS_NAME, CONTAINER_VERSION, type CodedEntry, codingMap, MODEL_NAME } from "./coding.ts";
+import { CHECKSUM_TILE, CHECKSUMS_NAME, checksumCount } from "./checksum.ts";
+import { Checksummer } from "./checksummer.ts";
+import { CHECKSUM_KIND, CONTAINER_VERSION, type CodedEntry, codingMap, MODEL_NAME } from "./coding.ts";
 import { freeName, type NewTensor, safetensorsHead } from "./safetensors.ts";
 
 export interface NewCoded {
@@ -62,7 +63,7 @@ export async function containerSegments(
     ...model.metadata,
     "wlq.version": CONTAINER_VERSION,
     "wlq.format": model.format,
-    "wlq.checksum": `xxh64/${CHECKSUM_TILE}`,
+    "wlq.checksum": CHECKSUM_KIND,
     "wlq.tensors": codingMap(entries),
   };
   return withChecksums(scope, parts, metadata);

@@ -55,12 +55,14 @@ export class Companions extends Map<string, ByteSource> {
   }
 }
 
+// A colon is a drive letter, a URL scheme or an NTFS stream; control characters cut names short.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
+const UNSAFE = /[\\:\x00-\x1f]|%(2e|2f|5c)/i;
+
 /** A companion's name, which must stay in the model's folder on every system and also when it becomes a URL. */
 function safeName(location: string, tensor: string): string {
   const parts = location.split("/").filter((part) => part !== ".");
-  // A colon is a drive letter, a URL scheme or an NTFS stream; control characters cut names short.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
-  if (parts.includes("..") || parts.includes("") || parts.length === 0 || /[\\:\x00-\x1f]|%(2e|2f|5c)/i.test(location)) {
+  if (parts.includes("..") || parts.includes("") || parts.length === 0 || UNSAFE.test(location)) {
     throw onnxError("unsafe-path", tensor, `it names the companion file "${location}", which must be a plain relative path`);
   }
   return parts.join("/");

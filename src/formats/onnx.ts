@@ -64,6 +64,8 @@ function detect(head: Uint8Array, byteLength: number): boolean {
     if (MODEL_WIRES[Math.floor(tag / 8)] !== tag % 8) return at >= head.length && at > 2;
     const value = varint();
     if (tag % 8 === 2) {
+      // The producer's name is a text; in a Caffe net field 2 is a layer, which begins with tags and short lengths.
+      if (tag === 18 && head.subarray(at, at + value).some((byte) => byte < 32)) return false;
       at += value;
       if (at > byteLength) return false;
     }

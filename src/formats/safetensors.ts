@@ -11,7 +11,7 @@ export function safetensors(): Format {
     detect: looksLikeSafetensors,
     async open(source): Promise<Model> {
       const { tensors: parts, metadata, bytes } = await readSafetensors(source);
-      const tensors: TensorEntry[] = parts.map(({ name, dtype, shape, offset, byteLength }) => ({
+      const tensors: TensorEntry[] = [...parts.values()].map(({ name, dtype, shape, offset, byteLength }) => ({
         name,
         dtype,
         shape,

@@ -1,5 +1,6 @@
 // A source: random-access bytes, and the one function that reads them and checks what came back.
 import { WlqError } from "../error.ts";
+import { isSize } from "../tensor.ts";
 
 /** Random access to bytes: a file handle, an HTTP range reader, an R2 object, a Deno file. An ArrayBuffer is one. */
 export interface RangeSource {
@@ -25,36 +26,30 @@ export interface ByteSource {
 /** Wraps any {@link Source}. */
 export function byteSource(source: Source): ByteSource {
   const byteLength = source instanceof Blob ? source.size : source.byteLength;
-  if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-    throw new TypeError(`source.byteLength must be a size in bytes, got ${byteLength}`);
-  }
+  if (!isSize(byteLength)) throw new TypeError(`source.byteLength is ${byteLength}, not a size`);
   return {
     byteLength,
     async read(start, end) {
-      if (start < 0 || end < start || end > byteLength) {
-        throw new WlqError("truncated", `bytes ${start} to ${end} are wanted, the source has ${byteLength}`);
+      const count = end - start;
+      let has = byteLength;
+      if (isSize(start) && isSize(count) && end <= byteLength) {
+        const bytes = count > 0 ? await readOnce(source, start, end) : new Uint8Array();
+        if (bytes.length === count) return bytes;
+        has = start + bytes.length;
       }
-      if (start === end) return new Uint8Array(0);
-      const bytes = await readOnce(source, start, end);
-      if (bytes.length !== end - start) {
-        throw new WlqError("truncated", `${end - start} bytes wanted at offset ${start}, the source gave ${bytes.length}`);
-      }
-      return bytes;
+      throw new WlqError("truncated", `bytes ${start} to ${end} are wanted, the source ends at ${has}`);
     },
   };
 }
 
 async function readOnce(source: Source, start: number, end: number): Promise<Uint8Array> {
-  // a Buffer is a Uint8Array whose slice() shares memory: readers get a plain view
+  // views, not copies; a Buffer is a Uint8Array whose slice() shares memory: readers get a plain view
   if (source instanceof Uint8Array) return new Uint8Array(source.buffer, source.byteOffset + start, end - start);
   if (source instanceof ArrayBuffer) return new Uint8Array(source, start, end - start);
   try {
     const part = await source.slice(start, end);
     return new Uint8Array(part instanceof Blob ? await part.arrayBuffer() : part);
   } catch (cause) {
-    if (cause instanceof WlqError) throw cause;
-    throw new WlqError("io", `reading bytes ${start} to ${end} failed: ${cause instanceof Error ? cause.message : cause}`, {
-      cause,
-    });
+    throw cause instanceof WlqError ? cause : new WlqError("io", `bytes ${start} to ${end}: ${cause}`, { cause });
   }
 }

@@ -1,6 +1,6 @@
 // The decode binary: kernels for unpacking and look-up.
 import embedded from "../../build/decode.wasm.deflate";
-import { Binary } from "./kernel.ts";
+import { Binary, checkReady } from "./kernel.ts";
 import { Scope } from "./scope.ts";
 
 /** The kernels, as the compiler types them. */
@@ -18,6 +18,7 @@ export function decodeScope(): DecodeScope {
 
 /** The scope that synchronous work shares. */
 export function sharedDecodeScope(): DecodeScope {
+  checkReady(decodeBinary);
   shared ??= decodeScope();
   return shared;
 }

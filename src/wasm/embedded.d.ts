@@ -1,5 +1,5 @@
-// An imported binary: compressed bytes where the build embeds it, a compiled module where the runtime imports it (workerd).
+// An imported binary: compressed bytes as base64 where the build embeds it, a compiled module where the runtime imports it (workerd).
 declare module "*.wasm.deflate" {
-  const wasm: Uint8Array<ArrayBuffer> | WebAssembly.Module;
+  const wasm: string | WebAssembly.Module;
   export default wasm;
 }

@@ -4,7 +4,8 @@ import { WlqError } from "../error.ts";
 /** What `init` accepts for a binary. */
 export type WasmInput = WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffer> | Response | URL;
 
-type Embedded = Uint8Array<ArrayBuffer> | WebAssembly.Module;
+/** Base64 where the build embeds the bytes, a module where the runtime imports it (workerd). */
+type Embedded = string | WebAssembly.Module;
 
 /**
  * A binary: compiled at first use or by `init`, then instantiated as often as needed.
@@ -20,18 +21,17 @@ export class Binary {
     this.#embedded = embedded;
   }
 
-  /** Compiles, asynchronously; `input` replaces the embedded bytes, `simd: false` forces the scalar build. */
+  /**
+   * Compiles, asynchronously, what is not compiled yet; `input` replaces the embedded bytes, `simd: false` forces the
+   * scalar build.
+   */
   async load(input?: WasmInput, simd = true): Promise<void> {
-    if (input !== undefined) this.#module = await compile(input);
-    else if (!this.#module || !simd) this.#module = await compile(await builtIn(this.#embedded, simd));
+    if (input || !this.#module || !simd) this.#module = await compile(input ?? this.#embedded, simd);
   }
 
-  /** An instance's exports. Throws `not-ready` before {@link load}. */
+  /** An instance's exports, after {@link load}. */
   exports(): WebAssembly.Exports {
-    if (!this.#module) {
-      throw new WlqError("not-ready", "the Wasm kernels are not compiled yet: await init() once before the Sync functions");
-    }
-    return new WebAssembly.Instance(this.#module).exports;
+    return new WebAssembly.Instance(this.#module as WebAssembly.Module).exports;
   }
 
   get ready(): boolean {
@@ -39,30 +39,32 @@ export class Binary {
   }
 }
 
-async function builtIn(embedded: Embedded, simd: boolean): Promise<WasmInput> {
-  if (embedded instanceof WebAssembly.Module) return embedded;
-  const stream = new Blob([embedded]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  const end = 4 + new DataView(bytes.buffer).getUint32(0, true);
-  const vector = bytes.subarray(4, end);
-  return simd && WebAssembly.validate(vector) ? vector : bytes.subarray(end);
+/** Throws `not-ready` where the Sync functions come too early. */
+export function checkReady(binary: Binary): void {
+  if (!binary.ready) {
+    throw new WlqError("not-ready", "the Wasm kernels are not compiled yet: await init() once before the Sync functions");
+  }
 }
 
-async function compile(input: WasmInput): Promise<WebAssembly.Module> {
-  if (input instanceof WebAssembly.Module) return input;
+async function compile(input: WasmInput | Embedded, simd: boolean): Promise<WebAssembly.Module> {
   try {
-    if (input instanceof URL) return await compile(await fetch(input));
-    if (typeof Response !== "undefined" && input instanceof Response) {
-      return await WebAssembly.compile(await input.arrayBuffer());
-    }
-    return await WebAssembly.compile(input as BufferSource);
+    let bytes = typeof input === "string" ? await unfold(input, simd) : input;
+    if (bytes instanceof URL) bytes = await fetch(bytes);
+    if (bytes instanceof Response) bytes = await bytes.arrayBuffer();
+    return bytes instanceof WebAssembly.Module ? bytes : await WebAssembly.compile(bytes);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
     throw new WlqError(
       "unsupported",
-      `the Wasm kernels could not be compiled: ${reason}. Pages need 'wasm-unsafe-eval' in their Content-Security-Policy; ` +
-        "Workers pass a module: init({ encode, decode })",
+      `the Wasm kernels do not compile: ${cause}; pages need 'wasm-unsafe-eval', Workers hand in a module`,
       { cause },
     );
   }
+}
+
+async function unfold(embedded: string, simd: boolean): Promise<ArrayBuffer> {
+  const deflated = new Response(Uint8Array.from(atob(embedded), (c) => c.charCodeAt(0))).body as ReadableStream;
+  const bytes = await new Response(deflated.pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
+  const end = 4 + new DataView(bytes).getUint32(0, true);
+  const vector = bytes.slice(4, end);
+  return simd && WebAssembly.validate(vector) ? vector : bytes.slice(end);
 }

@@ -24,7 +24,7 @@ export class Scope<Kernels extends { readonly memory: WebAssembly.Memory }> {
       try {
         memory.grow(Math.ceil(missing / PAGE));
       } catch (cause) {
-        throw new WlqError("resources", `the Wasm memory cannot grow by ${missing} bytes to ${top}`, { cause });
+        throw new WlqError("resources", `the Wasm memory cannot grow to ${top} bytes`, { cause });
       }
     }
     this.#top = top;
@@ -48,15 +48,7 @@ export class Scope<Kernels extends { readonly memory: WebAssembly.Memory }> {
     return new Uint16Array(this.kernels.memory.buffer as ArrayBuffer, pointer, count);
   }
 
-  i32(pointer: number, count: number): Int32Array<ArrayBuffer> {
-    return new Int32Array(this.kernels.memory.buffer as ArrayBuffer, pointer, count);
-  }
-
   f32(pointer: number, count: number): Float32Array<ArrayBuffer> {
     return new Float32Array(this.kernels.memory.buffer as ArrayBuffer, pointer, count);
-  }
-
-  f64(pointer: number, count: number): Float64Array<ArrayBuffer> {
-    return new Float64Array(this.kernels.memory.buffer as ArrayBuffer, pointer, count);
   }
 }

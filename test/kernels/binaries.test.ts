@@ -88,7 +88,10 @@ test.each(BUILDS)("%s: no imports, no start, no data segments; functions and one
 });
 
 test.each(["encode", "decode"] as const)("%s: SIMD and scalar export the same names", (name) => {
-  const names = (build: (typeof BUILDS)[number]): string[] => exportsOf(build).map((entry) => entry.name).sort();
+  const names = (build: (typeof BUILDS)[number]): string[] =>
+    exportsOf(build)
+      .map((entry) => entry.name)
+      .sort();
   expect(names(`${name}.simd`)).toEqual(names(`${name}.scalar`));
 });
 

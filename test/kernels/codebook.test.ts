@@ -47,8 +47,14 @@ test("centroids of intervals and pins, rounded to the format", () => {
     const got = onEncoders((i) => {
       const at = i.output(k * 4);
       const distinct = i.kernels.codebookOf(
-        at, i.input(Int32Array.from(bounds)), i.input(Int32Array.from(kinds)), k, i.input(Float64Array.from(atoms, (a) => a.weight)),
-        i.input(Float64Array.from(atoms, (a) => a.sum)), i.input(Float32Array.from(pins)), format,
+        at,
+        i.input(Int32Array.from(bounds)),
+        i.input(Int32Array.from(kinds)),
+        k,
+        i.input(Float64Array.from(atoms, (a) => a.weight)),
+        i.input(Float64Array.from(atoms, (a) => a.sum)),
+        i.input(Float32Array.from(pins)),
+        format,
       );
       return [distinct, i.f32(at, k)];
     });
@@ -120,7 +126,8 @@ test("neighbours around every power of two and at the ends of the range", () => 
         const [a, b] = [floatAt(p) + 0, floatAt(q) + 0];
         if (a === b) continue;
         const got = kernelThresholds(Float32Array.of(a, b), 1)[0] as number;
-        if (!Object.is(got, threshold(a, b))) throw new Error(`threshold of ${a} and ${b} is ${got}, want ${threshold(a, b)}`);
+        if (!Object.is(got, threshold(a, b)))
+          throw new Error(`threshold of ${a} and ${b} is ${got}, want ${threshold(a, b)}`);
       }
     }
   }

@@ -21,7 +21,12 @@ const SETS: readonly Named[] = [
   { name: "one value", values: new Float32Array(3000).fill(-2.5) },
   { name: "zeros of both signs", values: Float32Array.from({ length: 3001 }, (_, i) => (i % 3 === 0 ? -0 : 0)) },
   { name: "subnormal", values: random.normals(5000).map((x) => x * 1e-42) },
-  { name: "spike and outliers", values: Float32Array.from({ length: 5000 }, (_, i) => (i % 500 === 0 ? 1e30 * random.normal() : i % 3 === 0 ? random.normal() : 0)) },
+  {
+    name: "spike and outliers",
+    values: Float32Array.from({ length: 5000 }, (_, i) =>
+      i % 500 === 0 ? 1e30 * random.normal() : i % 3 === 0 ? random.normal() : 0,
+    ),
+  },
   { name: "one weight", values: Float32Array.of(3.5) },
   { name: "none", values: new Float32Array(0) },
 ];
@@ -30,7 +35,11 @@ const SETS: readonly Named[] = [
 const unsigned = (x: number): number => x + 0;
 
 /** Counts and lays out; the table and the number of bins. */
-function laidOut(i: EncodeInstance, values: Float32Array, budget: number): { table: number; cells: number; bins: number } {
+function laidOut(
+  i: EncodeInstance,
+  values: Float32Array,
+  budget: number,
+): { table: number; cells: number; bins: number } {
   const cells = i.inout(new Uint32Array(CELLS));
   const table = i.output(CELLS * 4);
   i.kernels.countCells(cells, i.input(values), values.length);
@@ -57,7 +66,13 @@ test.each(SETS)("layout of $name: as the reference, within the budget, ascending
       const { table, cells, bins } = laidOut(i, values, budget);
       return [bins, i.u32(table, CELLS), i.u32(cells, CELLS)];
     }) as [number, Uint32Array, Uint32Array];
-    sameBits(cells, Uint32Array.from({ length: CELLS }, (_, upper) => counts[upper < 0x8000 ? upper + 0x8000 : 0xffff - upper] as number));
+    sameBits(
+      cells,
+      Uint32Array.from(
+        { length: CELLS },
+        (_, upper) => counts[upper < 0x8000 ? upper + 0x8000 : 0xffff - upper] as number,
+      ),
+    );
     // bins are counted in the order of the bits; what is not finite shares the last
     const depth = depths(counts, budget);
     const want = new Uint32Array(CELLS);
@@ -84,7 +99,9 @@ test.each(SETS)("atoms of $name: exact, in any order and any tiles", ({ values }
   const want = atoms(values, bins);
   const halves = [values.subarray(0, values.length >> 1), values.subarray(values.length >> 1)];
   const shuffled = random.shuffled(values);
-  const crumbs = Array.from({ length: Math.ceil(values.length / 777) }, (_, t) => shuffled.subarray(t * 777, (t + 1) * 777));
+  const crumbs = Array.from({ length: Math.ceil(values.length / 777) }, (_, t) =>
+    shuffled.subarray(t * 777, (t + 1) * 777),
+  );
   for (const tiles of [[values], halves, crumbs]) {
     const got = onEncoders((i) => {
       const { table, bins: binCount } = laidOut(i, values, budget);
@@ -110,7 +127,8 @@ test("atoms ascend, and none is outside of its bin's values", () => {
       return [i.f64(weight, count), i.f64(sum, count).map(unsigned)];
     }) as [Float64Array, Float64Array];
     const means = weight.map((w, a) => (sum[a] as number) / w);
-    for (let a = 1; a < means.length; a++) expect(means[a], `${name} ${a}`).toBeGreaterThanOrEqual(means[a - 1] as number);
+    for (let a = 1; a < means.length; a++)
+      expect(means[a], `${name} ${a}`).toBeGreaterThanOrEqual(means[a - 1] as number);
     expect(weight.reduce((a, b) => a + b, 0)).toBe(values.length);
   }
 });
@@ -124,8 +142,20 @@ test.each(SETS)("weighted atoms of $name", ({ values }) => {
     const { table, bins } = laidOut(i, values, 4000);
     const totals = i.inout(new Float64Array(2 * bins));
     const cut = values.length >> 1;
-    i.kernels.histogramWeighted(totals, table, i.input(values.subarray(0, cut)), i.input(importance.subarray(0, cut)), cut);
-    i.kernels.histogramWeighted(totals, table, i.input(values.subarray(cut)), i.input(importance.subarray(cut)), values.length - cut);
+    i.kernels.histogramWeighted(
+      totals,
+      table,
+      i.input(values.subarray(0, cut)),
+      i.input(importance.subarray(0, cut)),
+      cut,
+    );
+    i.kernels.histogramWeighted(
+      totals,
+      table,
+      i.input(values.subarray(cut)),
+      i.input(importance.subarray(cut)),
+      values.length - cut,
+    );
     const weight = i.output(bins * 8);
     const sum = i.output(bins * 8);
     const count = i.kernels.binAtoms(weight, sum, totals, table, 1);
@@ -154,7 +184,9 @@ test("a bin holds 2^24 - 1 weights with the largest lower half before it is sett
 });
 
 test("infinities and NaN of any kind go to the last bin, where one look finds them", () => {
-  const bad = new Float32Array(Uint32Array.of(0x7f800000, 0xff800000, 0x7fc00000, 0xffffffff, 0x7f80ffff, 0xff800001).buffer);
+  const bad = new Float32Array(
+    Uint32Array.of(0x7f800000, 0xff800000, 0x7fc00000, 0xffffffff, 0x7f80ffff, 0xff800001).buffer,
+  );
   const finite = random.floats(500);
   for (const x of [...bad.keys()]) {
     const last = onEncoders((i) => {
@@ -183,10 +215,21 @@ test("distinct values: counts, importance, the limit, one zero", () => {
       const got = onEncoders((i) => {
         const table = i.inout(new Uint8Array(slots * 24));
         let known = 0;
-        for (const [from, to] of [[0, cut], [cut, values.length]] as const) {
+        for (const [from, to] of [
+          [0, cut],
+          [cut, values.length],
+        ] as const) {
           if (known < 0) break;
           const weights = importance ? i.input(importance.subarray(from, to)) : 0;
-          known = i.kernels.countDistinct(table, slots, known, limit, i.input(values.subarray(from, to)), weights, to - from);
+          known = i.kernels.countDistinct(
+            table,
+            slots,
+            known,
+            limit,
+            i.input(values.subarray(from, to)),
+            weights,
+            to - from,
+          );
         }
         if (known < 0) return [known];
         const at = i.output(known * 4);

@@ -6,9 +6,13 @@ import { Instance, onEncoders, sameBits } from "./instances.ts";
 test("a byte written outside, a changed input and a result made of foreign memory are noticed", () => {
   const instance = new Instance<EncodeKernels>("encode.scalar", 1);
   const codes = new Uint8Array(3);
-  expect(() => instance.run((i) => i.kernels.pack(i.output(2), i.input(codes), 3, 8))).toThrow("outside of its regions");
+  expect(() => instance.run((i) => i.kernels.pack(i.output(2), i.input(codes), 3, 8))).toThrow(
+    "outside of its regions",
+  );
   expect(() => instance.run((i) => i.kernels.pack(i.output(2, 1), i.input(codes), 3, 8))).not.toThrow();
-  expect(() => instance.run((i) => i.kernels.pack(i.input(codes), i.input(new Uint8Array([1, 2, 3])), 3, 8))).toThrow("changed its input");
+  expect(() => instance.run((i) => i.kernels.pack(i.input(codes), i.input(new Uint8Array([1, 2, 3])), 3, 8))).toThrow(
+    "changed its input",
+  );
   expect(() => onEncoders((i) => i.u8(i.output(4), 4))).toThrow("SIMD against scalar");
 });
 

@@ -7,7 +7,13 @@ export const BUILDS = ["encode.scalar", "encode.simd", "decode.scalar", "decode.
 
 /** A kernel's data: a typed array of the kernel's element type. */
 export type Numbers =
-  | Uint8Array | Uint16Array | Uint32Array | Int32Array | Float32Array | Float64Array | BigUint64Array;
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | Int32Array
+  | Float32Array
+  | Float64Array
+  | BigUint64Array;
 
 export function wasmBytes(build: (typeof BUILDS)[number]): Uint8Array<ArrayBuffer> {
   return new Uint8Array(readFileSync(new URL(`../../build/${build}.wasm`, import.meta.url)));
@@ -105,7 +111,8 @@ export class Instance<Kernels extends { readonly memory: WebAssembly.Memory }> {
     let free = 0;
     const expectPoison = (end: number): void => {
       for (; free < end; free++) {
-        if (memory[free] !== this.#poison) throw new Error(`the kernel wrote byte ${free}, outside of its regions ${this.#tell()}`);
+        if (memory[free] !== this.#poison)
+          throw new Error(`the kernel wrote byte ${free}, outside of its regions ${this.#tell()}`);
       }
     };
     for (const region of this.#regions) {
@@ -164,7 +171,9 @@ function onAll<K extends { readonly memory: WebAssembly.Memory }, T extends Resu
 export function sameBits(got: Result, want: Result, what = "result"): void {
   if (Array.isArray(want)) {
     if (!Array.isArray(got) || got.length !== want.length) throw new Error(`${what}: lists of different lengths`);
-    want.forEach((part: number | bigint | Numbers, i) => sameBits(got[i] as number | bigint | Numbers, part, `${what}[${i}]`));
+    want.forEach((part: number | bigint | Numbers, i) =>
+      sameBits(got[i] as number | bigint | Numbers, part, `${what}[${i}]`),
+    );
     return;
   }
   if (typeof want === "number" || typeof want === "bigint") {
@@ -179,8 +188,12 @@ export function sameBits(got: Result, want: Result, what = "result"): void {
   if (Buffer.compare(bytesOf(a), bytesOf(b)) === 0) return;
   const size = a.BYTES_PER_ELEMENT;
   for (let i = 0; i < a.length; i++) {
-    const hexA = Buffer.from(bytesOf(a).subarray(i * size, i * size + size)).reverse().toString("hex");
-    const hexB = Buffer.from(bytesOf(b).subarray(i * size, i * size + size)).reverse().toString("hex");
+    const hexA = Buffer.from(bytesOf(a).subarray(i * size, i * size + size))
+      .reverse()
+      .toString("hex");
+    const hexB = Buffer.from(bytesOf(b).subarray(i * size, i * size + size))
+      .reverse()
+      .toString("hex");
     if (hexA !== hexB) throw new Error(`${what}: [${i}] is ${a[i]} (0x${hexA}), want ${b[i]} (0x${hexB})`);
   }
 }

@@ -8,14 +8,26 @@ import { Random } from "./random.ts";
 
 const random = new Random(50);
 
-function run(codebook: readonly number[], sums: Prefix, pinned: readonly boolean[] | undefined, steps: number): { codebook: Float64Array; steps: number } {
+function run(
+  codebook: readonly number[],
+  sums: Prefix,
+  pinned: readonly boolean[] | undefined,
+  steps: number,
+): { codebook: Float64Array; steps: number } {
   const { kept, p0, p1, shift } = sums;
   const [taken, values] = onEncoders((i) => {
     const at = i.inout(Float64Array.from(codebook));
     const steps_ = i.kernels.lloyd(
-      at, codebook.length, i.input(Float64Array.from(kept, (a) => a.weight)), i.input(Float64Array.from(kept, (a) => a.sum)),
-      i.input(Float64Array.from(p0)), i.input(Float64Array.from(p1)), shift, kept.length,
-      pinned ? i.input(Uint8Array.from(pinned, Number)) : 0, steps,
+      at,
+      codebook.length,
+      i.input(Float64Array.from(kept, (a) => a.weight)),
+      i.input(Float64Array.from(kept, (a) => a.sum)),
+      i.input(Float64Array.from(p0)),
+      i.input(Float64Array.from(p1)),
+      shift,
+      kept.length,
+      pinned ? i.input(Uint8Array.from(pinned, Number)) : 0,
+      steps,
     );
     return [steps_, i.f64(at, codebook.length)];
   }) as [number, Float64Array];
@@ -23,10 +35,12 @@ function run(codebook: readonly number[], sums: Prefix, pinned: readonly boolean
 }
 
 function atomsOf(values: readonly number[]): Atom[] {
-  return [...values].sort((a, b) => a - b).map((value) => {
-    const weight = random.pick([1, 1, 2, 0.5]);
-    return { weight, sum: weight * value };
-  });
+  return [...values]
+    .sort((a, b) => a - b)
+    .map((value) => {
+      const weight = random.pick([1, 1, 2, 0.5]);
+      return { weight, sum: weight * value };
+    });
 }
 
 test("one step and all of them, with pins, empty clusters and ties", () => {
@@ -71,18 +85,33 @@ test("starts: equal steps over the range, quantiles of the weight", () => {
     const means = kept.map(({ weight, sum }) => sum / weight);
     const [low, high] = [means[0] as number, means.at(-1) as number];
     const total = p0.at(-1) as number;
-    const start = (kind: number): Float64Array => onEncoders((i) => {
-      const at = i.output(k * 8);
-      const weight = i.input(Float64Array.from(kept, (a) => a.weight));
-      i.kernels.lloydStart(at, k, weight, i.input(Float64Array.from(kept, (a) => a.sum)), i.input(Float64Array.from(p0)), kept.length, kind);
-      return i.f64(at, k);
-    });
-    sameBits(start(0), Float64Array.from({ length: k }, (_, c) => low + ((high - low) * (c + 0.5)) / k));
+    const start = (kind: number): Float64Array =>
+      onEncoders((i) => {
+        const at = i.output(k * 8);
+        const weight = i.input(Float64Array.from(kept, (a) => a.weight));
+        i.kernels.lloydStart(
+          at,
+          k,
+          weight,
+          i.input(Float64Array.from(kept, (a) => a.sum)),
+          i.input(Float64Array.from(p0)),
+          kept.length,
+          kind,
+        );
+        return i.f64(at, k);
+      });
+    sameBits(
+      start(0),
+      Float64Array.from({ length: k }, (_, c) => low + ((high - low) * (c + 0.5)) / k),
+    );
     // the first atom with which the weight so far reaches (c + 0.5) / k of all
-    sameBits(start(1), Float64Array.from({ length: k }, (_, c) => {
-      const target = (total * (c + 0.5)) / k;
-      const at = means.findIndex((_, a) => (p0[a + 1] as number) >= target);
-      return (at < 0 ? high : means[at]) as number;
-    }));
+    sameBits(
+      start(1),
+      Float64Array.from({ length: k }, (_, c) => {
+        const target = (total * (c + 0.5)) / k;
+        const at = means.findIndex((_, a) => (p0[a + 1] as number) >= target);
+        return (at < 0 ? high : means[at]) as number;
+      }),
+    );
   }
 });

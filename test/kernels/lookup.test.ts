@@ -17,7 +17,9 @@ test.each(LEVELS)("%d levels", (levels) => {
   for (const count of SIZES) {
     const codes = random.bytes(count, levels);
     const values = bits32(levels);
-    const work32 = (i: Pick<DecodeInstance, "input" | "output" | "u32"> & { kernels: Pick<DecodeKernels, "lookup32"> }): Uint32Array => {
+    const work32 = (
+      i: Pick<DecodeInstance, "input" | "output" | "u32"> & { kernels: Pick<DecodeKernels, "lookup32"> },
+    ): Uint32Array => {
       const dst = i.output(count * 4);
       i.kernels.lookup32(dst, i.input(codes), count, i.input(values), levels);
       return i.u32(dst, count);
@@ -32,11 +34,14 @@ test("4-bit codes straight to float32", () => {
     for (const levels of [9, 16]) {
       const codes = random.bytes(count, levels);
       const values = bits32(16);
-      sameBits(onDecoders((i) => {
-        const dst = i.output(count * 4);
-        i.kernels.decode4(dst, i.input(pack(codes, 4)), count, i.input(values));
-        return i.u32(dst, count);
-      }), lookup(codes, values, 16));
+      sameBits(
+        onDecoders((i) => {
+          const dst = i.output(count * 4);
+          i.kernels.decode4(dst, i.input(pack(codes, 4)), count, i.input(values));
+          return i.u32(dst, count);
+        }),
+        lookup(codes, values, 16),
+      );
     }
   }
 });
@@ -52,26 +57,33 @@ test("many codebooks in turns", () => {
     const values = bits32(groups * levels);
     const want = lookup(codes, values, levels, inner, groups, first);
     for (const period of groups * inner >= first + count ? [groups, -1] : [groups]) {
-      sameBits(onDecoders((i) => {
-        const dst = i.output(count * 4);
-        i.kernels.lookupRuns(dst, i.input(codes), count, i.input(values), levels, inner, period, first);
-        return i.u32(dst, count);
-      }), want, `levels ${levels}, inner ${inner}, groups ${groups}, first ${first}, count ${count}`);
+      sameBits(
+        onDecoders((i) => {
+          const dst = i.output(count * 4);
+          i.kernels.lookupRuns(dst, i.input(codes), count, i.input(values), levels, inner, period, first);
+          return i.u32(dst, count);
+        }),
+        want,
+        `levels ${levels}, inner ${inner}, groups ${groups}, first ${first}, count ${count}`,
+      );
     }
   }
 });
 
-test.each(["decode.scalar", "decode.simd"] as const)("%s: codes beyond the levels do not trap where 1 KiB lies", (build) => {
-  const kernels = onePage(build);
-  const { memory } = kernels;
-  const count = 256;
-  new Uint8Array(memory.buffer, 0, count).set(Uint8Array.from({ length: count }, (_, i) => i));
-  const end = memory.buffer.byteLength;
-  for (const levels of LEVELS) {
-    kernels.lookup32(1024, 0, count, end - 1024, levels);
-    kernels.lookupRuns(1024, 0, count, end - 1024 - 3 * levels * 4, levels, 7, 3, 2);
-    kernels.lookupRuns(1024, 0, count, end - 1024 - 3 * levels * 4, levels, 32, 3, 2);
-  }
-  kernels.decode4(1024, 0, count, end - 64);
-  expect(() => kernels.lookup32(1024, 0, count, end - 512, 256)).toThrow(); // the check would notice
-});
+test.each(["decode.scalar", "decode.simd"] as const)(
+  "%s: codes beyond the levels do not trap where 1 KiB lies",
+  (build) => {
+    const kernels = onePage(build);
+    const { memory } = kernels;
+    const count = 256;
+    new Uint8Array(memory.buffer, 0, count).set(Uint8Array.from({ length: count }, (_, i) => i));
+    const end = memory.buffer.byteLength;
+    for (const levels of LEVELS) {
+      kernels.lookup32(1024, 0, count, end - 1024, levels);
+      kernels.lookupRuns(1024, 0, count, end - 1024 - 3 * levels * 4, levels, 7, 3, 2);
+      kernels.lookupRuns(1024, 0, count, end - 1024 - 3 * levels * 4, levels, 32, 3, 2);
+    }
+    kernels.decode4(1024, 0, count, end - 64);
+    expect(() => kernels.lookup32(1024, 0, count, end - 512, 256)).toThrow(); // the check would notice
+  },
+);

@@ -1,6 +1,6 @@
 // Moments: sums in the order that is specified, extremes, and the first weight that is not finite.
 import { expect, test } from "vitest";
-import { firstNonFinite, maxMagnitude, type Moments, moments } from "../reference/moments.ts";
+import { firstNonFinite, type Moments, maxMagnitude, moments } from "../reference/moments.ts";
 import { onEncoders, sameBits } from "./instances.ts";
 import { Random } from "./random.ts";
 
@@ -33,7 +33,12 @@ test("the order matters, so it is really tested; zeros have no sign", () => {
   const values = Float32Array.of(1e30, 1, -1e30, 1, 1, 1, 1, 1);
   const [sum] = run(START, values);
   expect(sum).not.toBe(values.reduce((a, b) => a + b, 0));
-  for (const zeros of [[0, -0], [-0, 0], [-0, -0, -0, -0, -0], [0, 0, 0, -0]]) {
+  for (const zeros of [
+    [0, -0],
+    [-0, 0],
+    [-0, -0, -0, -0, -0],
+    [0, 0, 0, -0],
+  ]) {
     const got = run(START, Float32Array.from(zeros));
     sameBits(got.subarray(2), Float64Array.of(0, 0));
   }
@@ -43,7 +48,10 @@ test("largest magnitude", () => {
   const random = new Random(5);
   for (const count of SIZES) {
     for (const values of [random.floats(count), random.normals(count)]) {
-      sameBits(onEncoders((i) => i.kernels.maxMagnitude(i.input(values), count)), maxMagnitude(values));
+      sameBits(
+        onEncoders((i) => i.kernels.maxMagnitude(i.input(values), count)),
+        maxMagnitude(values),
+      );
     }
   }
 });
@@ -53,7 +61,10 @@ test("the first infinity or NaN, at every place", () => {
   const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const count of [0, 1, 15, 16, 17, 31, 32, 33, 50]) {
     const values = random.floats(count);
-    sameBits(onEncoders((i) => i.kernels.firstNonFinite(i.input(values), count)), count);
+    sameBits(
+      onEncoders((i) => i.kernels.firstNonFinite(i.input(values), count)),
+      count,
+    );
     for (let at = 0; at < count; at++) {
       const spoilt = values.slice();
       spoilt[at] = random.pick(bad);

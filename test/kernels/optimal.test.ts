@@ -29,7 +29,8 @@ function expectEqualCost(got: number, want: number, points: readonly Point[], te
   const weight = points.reduce((sum, { w }) => sum + w, 0);
   const mean = points.reduce((sum, { x, w }) => sum + w * x, 0) / weight;
   const spread = points.reduce((sum, { x, w }) => sum + w * (x - mean) ** 2, 0);
-  if (Math.abs(got - want) > 1e-9 * want + 1e-14 * (spread + mean * mean * weight * 1e-2)) throw new Error(`got ${got}, want ${want}: ${tell}`);
+  if (Math.abs(got - want) > 1e-9 * want + 1e-14 * (spread + mean * mean * weight * 1e-2))
+    throw new Error(`got ${got}, want ${want}: ${tell}`);
 }
 
 const KINDS = ["unweighted", "weighted", "zero pinned", "several pins", "weighted, several pins"] as const;
@@ -38,7 +39,12 @@ function randomCase(random: Random, kind: (typeof KINDS)[number]): Case {
   const integers = random.below(2) === 0; // integers: equal values, and ties
   const shift = random.pick([0, 0, 1, -3]);
   const value = (): number => (integers ? random.below(9) - 4 : Math.fround(random.normal())) + shift;
-  const pins = kind === "zero pinned" ? [0] : kind.includes("several") ? Array.from({ length: 1 + random.below(3) }, value).sort((a, b) => a - b) : [];
+  const pins =
+    kind === "zero pinned"
+      ? [0]
+      : kind.includes("several")
+        ? Array.from({ length: 1 + random.below(3) }, value).sort((a, b) => a - b)
+        : [];
   const values = Array.from({ length: 1 + random.below(pins.length > 0 ? 8 : 11) }, value);
   const weights = kind.startsWith("weighted") ? values.map(() => random.unit() * 3 + 1e-3) : undefined;
   return { values, weights, pins, k: Math.max(1, pins.length + random.below(5)) };

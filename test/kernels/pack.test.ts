@@ -13,22 +13,30 @@ test.each(BITS)("%d bits: packed as the reference, unpacked to the same codes", 
   for (const count of SIZES) {
     const codes = random.bytes(count, 2 ** bits);
     const packed = pack(codes, bits);
-    sameBits(onEncoders((i) => {
-      const dst = i.output(packed.length, 8);
-      i.kernels.pack(dst, i.input(codes), count, bits);
-      return i.u8(dst, packed.length);
-    }), packed, `pack ${count}`);
+    sameBits(
+      onEncoders((i) => {
+        const dst = i.output(packed.length, 8);
+        i.kernels.pack(dst, i.input(codes), count, bits);
+        return i.u8(dst, packed.length);
+      }),
+      packed,
+      `pack ${count}`,
+    );
     const work = (i: Parameters<Parameters<typeof onDecoders>[0]>[0]): Uint8Array => {
       const dst = i.output(count, 15);
       i.kernels.unpack(dst, i.input(packed), count, bits);
       return i.u8(dst, count);
     };
     sameBits(onDecoders(work), codes, `unpack ${count}`);
-    sameBits(onEncoders((i) => {
-      const dst = i.output(count, 15);
-      i.kernels.unpack(dst, i.input(packed), count, bits);
-      return i.u8(dst, count);
-    }), codes, `unpack ${count}`);
+    sameBits(
+      onEncoders((i) => {
+        const dst = i.output(count, 15);
+        i.kernels.unpack(dst, i.input(packed), count, bits);
+        return i.u8(dst, count);
+      }),
+      codes,
+      `unpack ${count}`,
+    );
     sameBits(unpack(packed, count, bits), codes, "the references undo each other");
   }
 });
@@ -37,11 +45,14 @@ test.each(BITS)("%d bits: bits behind the last code do not matter to unpack and 
   for (let count = 1; count < 40; count++) {
     const packed = random.bytes(Math.ceil((count * bits) / 8));
     const codes = unpack(packed, count, bits);
-    sameBits(onDecoders((i) => {
-      const dst = i.output(count, 15);
-      i.kernels.unpack(dst, i.input(packed), count, bits);
-      return i.u8(dst, count);
-    }), codes);
+    sameBits(
+      onDecoders((i) => {
+        const dst = i.output(count, 15);
+        i.kernels.unpack(dst, i.input(packed), count, bits);
+        return i.u8(dst, count);
+      }),
+      codes,
+    );
     const again = onEncoders((i) => {
       const dst = i.output(packed.length, 8);
       i.kernels.pack(dst, i.input(codes), count, bits);
@@ -52,14 +63,17 @@ test.each(BITS)("%d bits: bits behind the last code do not matter to unpack and 
   }
 });
 
-test.each(["decode.scalar", "decode.simd"] as const)("%s: unpack reads no more than 15 bytes beyond, at the end of memory", (build) => {
-  const { unpack: kernel, memory } = onePage(build);
-  for (const bits of BITS) {
-    for (let count = 1; count < 70; count++) {
-      const bytes = Math.ceil((count * bits) / 8);
-      kernel(0, memory.buffer.byteLength - bytes - 15, count, bits);
+test.each(["decode.scalar", "decode.simd"] as const)(
+  "%s: unpack reads no more than 15 bytes beyond, at the end of memory",
+  (build) => {
+    const { unpack: kernel, memory } = onePage(build);
+    for (const bits of BITS) {
+      for (let count = 1; count < 70; count++) {
+        const bytes = Math.ceil((count * bits) / 8);
+        kernel(0, memory.buffer.byteLength - bytes - 15, count, bits);
+      }
     }
-  }
-  // and the check would notice: a load beyond the memory traps
-  expect(() => kernel(0, memory.buffer.byteLength - 1, 64, 8)).toThrow();
-});
+    // and the check would notice: a load beyond the memory traps
+    expect(() => kernel(0, memory.buffer.byteLength - 1, 64, 8)).toThrow();
+  },
+);

@@ -39,12 +39,14 @@ export function partition(
 
 /** Throws unless the intervals cover the points in order and every pin stands in its place once. */
 export function checkPartition({ bounds, kinds }: Partition, points: number, pins: number): void {
-  if (bounds[0] !== 0 || bounds.at(-1) !== points) throw new Error(`bounds ${bounds.join()} do not cover ${points} points`);
+  if (bounds[0] !== 0 || bounds.at(-1) !== points)
+    throw new Error(`bounds ${bounds.join()} do not cover ${points} points`);
   for (let t = 1; t < bounds.length; t++) {
     if ((bounds[t] as number) < (bounds[t - 1] as number)) throw new Error(`bounds ${bounds.join()} do not ascend`);
   }
   const used = kinds.filter((kind) => kind !== -1);
-  if (used.length !== pins || !used.every((kind, p) => kind === p)) throw new Error(`kinds ${kinds.join()} for ${pins} pins`);
+  if (used.length !== pins || !used.every((kind, p) => kind === p))
+    throw new Error(`kinds ${kinds.join()} for ${pins} pins`);
 }
 
 /** Squared error: free intervals around their mean, the others around their pin. */

@@ -49,7 +49,17 @@ export class Random {
       case 3:
         return finite((this.bits() & 0x80ffffff) | 0x7e000000);
       case 4:
-        return this.pick([0, -0, 1, -1, 2 ** -149, -(2 ** -149), 2 ** -126, 3.4028234663852886e38, -3.4028234663852886e38]);
+        return this.pick([
+          0,
+          -0,
+          1,
+          -1,
+          2 ** -149,
+          -(2 ** -149),
+          2 ** -126,
+          3.4028234663852886e38,
+          -3.4028234663852886e38,
+        ]);
       case 5:
         return this.below(17) - 8;
       default:

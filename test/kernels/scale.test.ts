@@ -20,7 +20,11 @@ test("a codebook times a factor, rounded to the tensor's dtype; ascending stays 
     const factor = random.pick([0, 1, 2 ** -24, Math.fround(random.unit()), Math.fround(random.unit() * 1e-3), 0.5]);
     for (const format of [0, 1, 2]) {
       const want = scaleCodebook(values, factor, format);
-      const work = (i: Pick<DecodeInstance, "input" | "output" | "f32"> & { kernels: Pick<DecodeInstance["kernels"], "scaleCodebook"> }): Float32Array => {
+      const work = (
+        i: Pick<DecodeInstance, "input" | "output" | "f32"> & {
+          kernels: Pick<DecodeInstance["kernels"], "scaleCodebook">;
+        },
+      ): Float32Array => {
         const dst = i.output(levels * 4);
         i.kernels.scaleCodebook(dst, i.input(values), levels, factor, format);
         return i.f32(dst, levels);
@@ -36,20 +40,32 @@ test("weights times the inverse of their scale, importance times its square", ()
   for (let n = 0; n < 300; n++) {
     const count = random.below(300);
     const { inner, groups, first } = runs(count);
-    const src = random.normals(count);
+    const src = n % 4 === 1 ? random.floats(count) : random.normals(count);
     const importance = n % 2 === 0 ? undefined : Float32Array.from(src, () => random.unit());
     const inverse = random.normals(groups);
     const square = random.normals(groups).map((x) => x * x);
     const want = normalized(src, importance, inverse, square, { inner, groups, first });
     for (const period of groups * inner >= first + count ? [groups, -1] : [groups]) {
-      sameBits(onEncoders((i) => {
-        const dst = i.output(count * 4);
-        const cost = i.output(count * 4);
-        i.kernels.normalizeRuns(
-          dst, cost, i.input(src), importance ? i.input(importance) : 0, count, i.input(inverse), i.input(square), inner, period, first,
-        );
-        return [i.f32(dst, count), i.f32(cost, count)];
-      }), [want.values, want.cost]);
+      sameBits(
+        onEncoders((i) => {
+          const dst = i.output(count * 4);
+          const cost = i.output(count * 4);
+          i.kernels.normalizeRuns(
+            dst,
+            cost,
+            i.input(src),
+            importance ? i.input(importance) : 0,
+            count,
+            i.input(inverse),
+            i.input(square),
+            inner,
+            period,
+            first,
+          );
+          return [i.f32(dst, count), i.f32(cost, count)];
+        }),
+        [want.values, want.cost],
+      );
     }
   }
 });
@@ -63,10 +79,22 @@ test("sums per group, added to what is there", () => {
     const importance = n % 2 === 0 ? undefined : Float32Array.from(src, () => random.unit());
     const before = Float64Array.from({ length: groups * 4 }, () => random.unit());
     const want = scaleSums(before, src, values, importance, { inner, groups, first });
-    sameBits(onEncoders((i) => {
-      const out = i.inout(before);
-      i.kernels.scaleSums(out, i.input(src), values ? i.input(values) : 0, importance ? i.input(importance) : 0, count, inner, groups, first);
-      return i.f64(out, groups * 4);
-    }), want);
+    sameBits(
+      onEncoders((i) => {
+        const out = i.inout(before);
+        i.kernels.scaleSums(
+          out,
+          i.input(src),
+          values ? i.input(values) : 0,
+          importance ? i.input(importance) : 0,
+          count,
+          inner,
+          groups,
+          first,
+        );
+        return i.f64(out, groups * 4);
+      }),
+      want,
+    );
   }
 });

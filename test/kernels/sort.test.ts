@@ -32,22 +32,41 @@ test.each(KINDS)("$name: sorted with their weights, equal ones in order", ({ mak
         i.kernels.sortValues(at, weightAt, count, i.output(12 * count + 4096));
         return weights ? [i.f32(at, count), i.f64(weightAt, count)] : [i.f32(at, count)];
       });
-      sameBits(got[0] as Float32Array, Float32Array.from(want, (e) => e.value), `${count} values`);
-      if (weighted) sameBits(got[1] as Float64Array, Float64Array.from(want, (e) => e.weight), `${count} weights`);
+      sameBits(
+        got[0] as Float32Array,
+        Float32Array.from(want, (e) => e.value),
+        `${count} values`,
+      );
+      if (weighted)
+        sameBits(
+          got[1] as Float64Array,
+          Float64Array.from(want, (e) => e.weight),
+          `${count} weights`,
+        );
     }
   }
 });
 
 test.each(KINDS)("$name: equal values join, those without weight go", ({ make }) => {
   for (const count of SIZES) {
-    for (const weights of [undefined, Float64Array.from({ length: count }, () => random.below(3) * random.unit()), new Float64Array(count)]) {
+    for (const weights of [
+      undefined,
+      Float64Array.from({ length: count }, () => random.below(3) * random.unit()),
+      new Float64Array(count),
+    ]) {
       const entries = sorted(make(count), weights);
       const want = merged(entries);
       const got = onEncoders((i) => {
         const weight = i.output(count * 8);
         const sum = i.output(count * 8);
         const from = weights ? i.input(Float64Array.from(entries, (e) => e.weight)) : 0;
-        const atoms = i.kernels.mergeEqual(weight, sum, i.input(Float32Array.from(entries, (e) => e.value)), from, count);
+        const atoms = i.kernels.mergeEqual(
+          weight,
+          sum,
+          i.input(Float32Array.from(entries, (e) => e.value)),
+          from,
+          count,
+        );
         return [atoms, i.f64(weight, atoms), i.f64(sum, atoms)];
       });
       sameBits(got, [want.length, Float64Array.from(want, (a) => a.weight), Float64Array.from(want, (a) => a.sum)]);

@@ -1,7 +1,8 @@
 // Codebook: ascending values without duplicates, and the thresholds between neighbours in exact arithmetic.
-import type { Atom } from "./histogram.ts";
+
 import { exact, floatAt, placeOf } from "./float-order.ts";
 import { rounded } from "./half.ts";
+import type { Atom } from "./histogram.ts";
 
 /** Ascending distinct values (one zero), the last repeated up to k; 0 where there is none. */
 export function tidy(values: readonly number[], k: number): { codebook: number[]; distinct: number } {

@@ -32,11 +32,11 @@ export function bf16Bits(x: number): number {
  * Bits of the value nearest to x, ties to even bits. Values ascend with their bits up to `infinity`, which stands for
  * the first power of two beyond the largest value, as if the exponent had no end.
  */
-function nearest(x: number, infinity: number, beyond: number, valueOf: (bits: number) => number): number {
+function nearest(x: number, infinity: number, beyond: number, toValue: (bits: number) => number): number {
   const sign = bitsOf(x) >= 0x80000000 ? 0x8000 : 0;
   const magnitude = Math.abs(x);
   if (Number.isNaN(x)) return sign | 0x7e00;
-  const valueAt = (bits: number): number => (bits === infinity ? beyond : valueOf(bits));
+  const valueAt = (bits: number): number => (bits === infinity ? beyond : toValue(bits));
   // the largest value that is not above the magnitude
   let low = 0;
   let high = infinity;

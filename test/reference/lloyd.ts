@@ -1,6 +1,7 @@
 // Lloyd: S. P. Lloyd's second method (IEEE Transactions on Information Theory 28(2), 1982), one step after another.
-import type { Atom } from "./histogram.ts";
+
 import type { Prefix } from "./atoms.ts";
+import type { Atom } from "./histogram.ts";
 
 /**
  * One step: every atom goes to the nearest centroid, the lower one in the middle; then every centroid that is not pinned
@@ -27,7 +28,12 @@ function nearest(atom: Atom, codebook: readonly number[]): number {
 }
 
 /** Steps until nothing moves; how many were needed, the last one, which moves nothing, not counted. */
-export function lloyd(codebook: readonly number[], prefix: Prefix, pinned: readonly boolean[], steps: number): { codebook: number[]; steps: number } {
+export function lloyd(
+  codebook: readonly number[],
+  prefix: Prefix,
+  pinned: readonly boolean[],
+  steps: number,
+): { codebook: number[]; steps: number } {
   let current = [...codebook];
   for (let step = 0; step < steps; step++) {
     const next = lloydStep(current, prefix, pinned);

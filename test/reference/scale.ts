@@ -7,6 +7,9 @@ export function scaleCodebook(codebook: Float32Array, factor: number, format: nu
   return codebook.map((value) => rounded(Math.fround(factor * value) + 0, format));
 }
 
+/** The largest float32: a quotient beyond it is kept finite. */
+const LARGEST = 3.4028234663852886e38;
+
 export interface Runs {
   readonly inner: number;
   readonly groups: number;
@@ -22,7 +25,7 @@ export function normalized(
 ): { values: Float32Array; cost: Float32Array } {
   const groupOf = (i: number): number => groupAt(i, inner, groups, first);
   return {
-    values: weights.map((w, i) => w * (inverse[groupOf(i)] as number)),
+    values: weights.map((w, i) => Math.max(-LARGEST, Math.min(LARGEST, w * (inverse[groupOf(i)] as number)))),
     cost: weights.map((_, i) => (square[groupOf(i)] as number) * (importance ? (importance[i] as number) : 1)),
   };
 }

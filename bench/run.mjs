@@ -1,0 +1,18 @@
+// Bundles the benchmark and runs it in a process without other work.
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { build } from "esbuild";
+
+await build({
+  entryPoints: { "bench-main": "bench/main.ts", "bench-cold": "bench/cold.ts" },
+  outdir: "build",
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  packages: "external",
+  loader: { ".deflate": "base64" },
+  logLevel: "warning",
+});
+const { status } = spawnSync(process.execPath, ["build/bench-main.js", ...process.argv.slice(2)], { stdio: "inherit" });
+process.exit(status ?? 1);
