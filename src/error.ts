@@ -6,6 +6,7 @@
  * - `truncated` fewer bytes than the file itself says · `malformed` the bytes contradict themselves or the format
  * - `unsupported` valid, but not something wlq can do · `limit` larger than a documented limit
  * - `checksum` the payload changed after it was written · `non-finite` NaN or infinity among the weights
+ * - `moved` a frozen weight was changed
  * - `already-compressed` the input is a wlq container · `not-found` no such tensor or file
  * - `unsafe-path` a companion file name leaves the model's folder · `io` the source or sink failed
  * - `resources` memory or disk ran out · `aborted` the caller's signal · `not-ready` synchronous use before init()
@@ -17,6 +18,7 @@ export type WlqErrorCode =
   | "limit"
   | "checksum"
   | "non-finite"
+  | "moved"
   | "already-compressed"
   | "not-found"
   | "unsafe-path"

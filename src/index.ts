@@ -3,14 +3,16 @@ export type { Coding, Granularity, QuantizationStats, QuantizedTensor, Scale, Sc
 export { type CompressOptions, compress, type FileOptions, type Progress } from "./compress.ts";
 export { type DecompressReport, decompress } from "./decompress.ts";
 export { WlqError, type WlqErrorCode } from "./error.ts";
-export type { Format, Model, TensorEntry } from "./formats/format.ts";
+export type { CodedTensor, Format, InGraph, Model, OpenOptions, OutputFiles, TensorEntry } from "./formats/format.ts";
 export { type InitOptions, init } from "./init.ts";
 export { type Inspection, type InspectedTensor, inspect, type Verification, verify } from "./inspect.ts";
+export type { LazySegment, Segment } from "./io/segment.ts";
 export type { Sink } from "./io/sink.ts";
-export type { RangeSource, Resolve, Source } from "./io/source.ts";
+export type { ByteSource, RangeSource, Resolve, Source } from "./io/source.ts";
 export {
   dequantize, dequantizeSync, QUANTIZE_DEFAULTS, type QuantizeOptions, quantize, quantizeSync, unpackCodes,
 } from "./quantize.ts";
 export type { Report, TensorReport } from "./report.ts";
 export type { SelectOptions, TensorRule } from "./select.ts";
 export type { Tensor } from "./tensor.ts";
+export type { WasmInput } from "./wasm/kernel.ts";

@@ -66,6 +66,14 @@ describe("package.json", () => {
       expect(version, name).toMatch(/^\d+\.\d+\.\d+$/);
   });
 
+  test("is locked for every platform: `npm ci` refuses a lock file without the optional packages of others", () => {
+    type Locked = Record<string, { readonly optionalDependencies?: Record<string, string> }>;
+    const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8")) as { packages: Locked };
+    const wanted = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}));
+    const locked = Object.keys(packages).map((path) => path.slice(path.lastIndexOf("node_modules/") + 13));
+    expect(wanted.filter((name) => !locked.includes(name))).toEqual([]);
+  });
+
   test("exports every entry, types first, and every target is in the package", () => {
     const binaries = ["decode", "encode"].flatMap((name) => [`./${name}.simd.wasm`, `./${name}.scalar.wasm`]);
     const entries = [".", "./decoder", "./onnx", "./node", ...binaries, "./package.json"];

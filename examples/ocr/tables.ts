@@ -52,7 +52,7 @@ export function sweepTable(trials: readonly Trial[]): string {
     .map(({ setting, report, agreement }) => [
       setting.sharing,
       setting.method,
-      String(setting.levels),
+      setting.rule === undefined ? String(setting.levels) : `${setting.levels} *`,
       `${agreement.lines}/${agreement.countLines}`,
       percent(agreement.characters),
       agreement.meanKl.toFixed(4),

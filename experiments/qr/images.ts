@@ -1,9 +1,10 @@
 // QR images with a known text: drawn, turned, scaled, cluttered, blurred and made noisy from a seed.
-import { createCanvas } from "@napi-rs/canvas";
+
 import type { SKRSContext2D } from "@napi-rs/canvas";
+import { createCanvas } from "@napi-rs/canvas";
 import QRCode from "qrcode";
-import { createRandom } from "../../examples/ocr/random.ts";
 import type { Random } from "../../examples/ocr/random.ts";
+import { createRandom } from "../../examples/ocr/random.ts";
 
 /** A range that a seeded draw is taken from. */
 type Range = readonly [from: number, to: number];

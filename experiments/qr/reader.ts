@@ -24,7 +24,9 @@ interface OpenCv {
   readonly CV_8UC1: number;
   readonly Mat: new (rows: number, columns: number, type: number) => Mat;
   readonly MatVector: new () => Deletable & { size(): number };
-  readonly wechat_qrcode_WeChatQRCode: new (...files: string[]) => Deletable & {
+  readonly wechat_qrcode_WeChatQRCode: new (
+    ...files: string[]
+  ) => Deletable & {
     detectAndDecode(image: Mat, points: Deletable): Deletable & { size(): number; get(index: number): string };
   };
   FS_createDataFile(folder: string, name: string, data: Uint8Array, read: boolean, write: boolean, own: boolean): void;
@@ -54,23 +56,28 @@ async function loadModule(): Promise<WasmModule> {
 /** The package's own models. */
 export async function qrModels(): Promise<QrModels> {
   const module = await loadModule();
-  return { prototxt: module.detect_prototxt, detector: module.detect_caffemodel, superResolution: module.sr_caffemodel };
+  return {
+    prototxt: module.detect_prototxt,
+    detector: module.detect_caffemodel,
+    superResolution: module.sr_caffemodel,
+  };
 }
 
 let opened = 0;
 
-/** A reader with these models. Throws what OpenCV throws where it cannot load them. */
+/** A reader with these models; with empty ones the whole image is searched. Throws what OpenCV throws where it cannot load them. */
 export async function openReader(models: QrModels): Promise<QrReader> {
   const module = await loadModule();
   const cv = await module.cv;
   const prefix = `reader-${opened++}`;
   const files = [models.prototxt, models.detector, module.sr_prototxt, models.superResolution].map((data, i) => {
+    if (data.length === 0) return "";
     const name = `${prefix}-${i}`;
-    cv.FS_createDataFile("/", name, data, true, true, true);
+    cv.FS_createDataFile("/", name, data.slice(), true, true, true);
     return name;
   });
   const reader = new cv.wechat_qrcode_WeChatQRCode(...files);
-  for (const name of files) cv.FS_unlink(`/${name}`);
+  for (const name of files) if (name) cv.FS_unlink(`/${name}`);
   return {
     read({ side, grey }) {
       const mat = new cv.Mat(side, side, cv.CV_8UC1);

@@ -1,5 +1,6 @@
 // Writer: a model and its coded tensors as the segments of a container file.
 import { type Coding, bitsForLevels } from "../codebook.ts";
+import { WlqError } from "../error.ts";
 import type { Model } from "../formats/format.ts";
 import { copySegment, type LazySegment, type Segment, segmentsByteLength } from "../io/segment.ts";
 import type { FloatDtype } from "../tensor.ts";
@@ -45,6 +46,9 @@ export async function containerSegments(
       aligned.push(...parts);
     } else if (!model.skeleton) {
       const { name, dtype, shape, byteLength } = t;
+      if (name === MODEL_NAME || name === CHECKSUMS_NAME) {
+        throw new WlqError("unsupported", `"${name}" is a name that containers keep for themselves`, { tensor: name });
+      }
       (byteLength % 8 === 0 ? aligned : odd).push({
         name, dtype, shape, byteLength, content: [copySegment(t, 0, byteLength)],
       });

@@ -1,6 +1,6 @@
 // Clusters: the codebook of a layer's free weights for this round, its frozen values kept.
 import { type ClusterOptions, clusterRun, type Passes } from "../cluster.ts";
-import { bestPowers, exponentOf, inqPowers } from "./grid.ts";
+import { bestPowers, inqPowers } from "./grid.ts";
 import { frozenValues, type Layer } from "./layer.ts";
 import type { SlqPlan } from "./plan.ts";
 import type { CodeCost, Workspace } from "./workspace.ts";
@@ -30,7 +30,7 @@ function withZero(values: readonly number[], zero: boolean): number[] {
 }
 
 function freeClusters(workspace: Workspace, layer: Layer, values: readonly number[], levels: number, absolute: boolean): Float32Array {
-  const pins = values.toSorted((a, b) => a - b);
+  const pins = [...values].sort((a, b) => a - b);
   if (layer.free === 0 || pins.length >= levels) return Float32Array.from(pins);
   const options: ClusterOptions = { levels, method: "optimal", pins, format: layer.format, start: "linear", steps: 0 };
   const mark = workspace.encode.mark();
@@ -60,9 +60,10 @@ export function codeLayer(workspace: Workspace, layer: Layer, codebook: Float32A
 
 // INQ gives a magnitude in the middle to the larger power; positive ones would fall to the lower code.
 function inqBorders(thresholds: Float32Array): void {
+  const bits = new Uint32Array(thresholds.buffer, thresholds.byteOffset, thresholds.length);
   for (let i = 0; i < thresholds.length; i++) {
     const t = thresholds[i] as number;
-    // a middle is a normal float32, whose last digits are zeros
-    if (t > 0 && t < Number.POSITIVE_INFINITY) thresholds[i] = t * (1 - 2 ** -24) - 2 ** (exponentOf(t) - 24);
+    // the float32 before
+    if (t > 0 && t < Number.POSITIVE_INFINITY) (bits[i] as number) -= 1;
   }
 }

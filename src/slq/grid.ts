@@ -2,7 +2,8 @@
 import type { RoundFormat } from "../decode.ts";
 
 // Exponents whose powers float32, float16 and bfloat16 have; the lowest normal ones for the wide formats.
-const EXPONENTS = [[-126, 127], [-24, 15], [-126, 127]] as const;
+const EXPONENTS: readonly [F32: Range, F16: Range, BF16: Range] = [[-126, 127], [-24, 15], [-126, 127]];
+type Range = readonly [lowest: number, highest: number];
 
 /** Counts and mantissa sums of magnitudes, 512 half octaves (see `assembly/octaves.ts`). */
 export type HalfOctaves = BigUint64Array;

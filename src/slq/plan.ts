@@ -136,6 +136,9 @@ export function planSlq(layers: readonly LayerShape[], options: SlqOptions): Slq
   const parts = prune ? checkFractions("prune.schedule", prune.schedule ?? PRUNE_SCHEDULE) : [];
   const chosen = layers.filter((layer) => isChosen(layer, options)).map((layer) => layerPlan(layer.name, options, grid));
   if (chosen.length === 0) throw new RangeError(`none of the ${layers.length} layers is to be quantized`);
+  if (across && chosen.some(({ schedule }) => !schedule || "fractions" in schedule)) {
+    throw new RangeError("across needs a schedule by clusters");
+  }
   if (states) checkStates(states, chosen.map(({ name }) => name));
   return {
     grid,

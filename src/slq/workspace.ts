@@ -215,6 +215,16 @@ export class Workspace {
     });
   }
 
+  /** Codes of frozen weights, from the weights: what a state file has no room for. */
+  recode(layer: Layer): void {
+    const { codebook, codes } = layer;
+    if (codebook.length === 0) return;
+    const sorted = [...codebook.keys()].sort((a, b) => (codebook[a] as number) - (codebook[b] as number));
+    this.code(layer, codebook.map((_, i) => codebook[sorted[i] as number] as number));
+    // the reference's codebook does not ascend
+    if (sorted.some((c, i) => c !== i)) for (let i = 0; i < codes.length; i++) codes[i] = sorted[codes[i] as number] as number;
+  }
+
   // `codes` puts the codes of a tile, whose weights are there, in their place.
   #measured({ data }: Layer, codebook: Float32Array, codes: (start: number, count: number) => void): CodeCost {
     const { encode } = this;
@@ -270,6 +280,13 @@ export class Workspace {
       mask.set(slq.u8(this.#mask, count), start);
     }
     layer.free = free;
+  }
+
+  /** The codes that frozen weights have. */
+  frozenCodes({ mask, codes }: Layer): number[] {
+    const seen = new Uint8Array(256);
+    for (let i = 0; i < codes.length; i++) if (mask[i] === 0) seen[codes[i] as number] = 1;
+    return [...seen.keys()].filter((c) => seen[c]);
   }
 
   /** Puts frozen weights back; returns how many had moved. */

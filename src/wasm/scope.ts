@@ -52,3 +52,14 @@ export class Scope<Kernels extends { readonly memory: WebAssembly.Memory }> {
     return new Float32Array(this.kernels.memory.buffer as ArrayBuffer, pointer, count);
   }
 }
+
+/** A scope with the views that only encoders need: a decoder bundle does without. */
+export class WorkScope<Kernels extends { readonly memory: WebAssembly.Memory }> extends Scope<Kernels> {
+  i32(pointer: number, count: number): Int32Array<ArrayBuffer> {
+    return new Int32Array(this.kernels.memory.buffer as ArrayBuffer, pointer, count);
+  }
+
+  f64(pointer: number, count: number): Float64Array<ArrayBuffer> {
+    return new Float64Array(this.kernels.memory.buffer as ArrayBuffer, pointer, count);
+  }
+}

@@ -1,15 +1,15 @@
 // The slq binary: kernels for freezing, and for the grids and the reference of SLQ rounds.
 import embedded from "../../build/slq.wasm.deflate";
 import { Binary } from "./kernel.ts";
-import { Scope } from "./scope.ts";
+import { WorkScope } from "./scope.ts";
 
 /** The kernels, as the compiler types them. */
 export type SlqKernels = Awaited<ReturnType<typeof import("../../build/slq.simd.js").instantiate>>;
-export type SlqScope = Scope<SlqKernels>;
+export type SlqScope = WorkScope<SlqKernels>;
 
 export const slqBinary: Binary = new Binary(embedded);
 
 /** A scope of its own; its memory goes when the scope does. */
 export function slqScope(): SlqScope {
-  return new Scope(slqBinary.exports() as unknown as SlqKernels);
+  return new WorkScope(slqBinary.exports() as unknown as SlqKernels);
 }

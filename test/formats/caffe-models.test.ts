@@ -4,14 +4,15 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { drawImages, IMAGE_DEFAULTS } from "../../experiments/qr/images.ts";
 import type { QrImage } from "../../experiments/qr/images.ts";
-import { openReader, qrModels } from "../../experiments/qr/reader.ts";
+import { drawImages, IMAGE_DEFAULTS } from "../../experiments/qr/images.ts";
 import type { QrModels } from "../../experiments/qr/reader.ts";
-import { compress } from "../../src/compress.ts";
+import { openReader, qrModels } from "../../experiments/qr/reader.ts";
 import type { CompressOptions } from "../../src/compress.ts";
+import { compress } from "../../src/compress.ts";
 import { decompress } from "../../src/decompress.ts";
 import { caffe } from "../../src/formats/caffe.ts";
+import type { TensorEntry } from "../../src/formats/format.ts";
 import { onnx } from "../../src/formats/onnx.ts";
 import { inspect, verify } from "../../src/inspect.ts";
 import { byteSource } from "../../src/io/source.ts";
@@ -41,7 +42,7 @@ describe.each(["detector", "superResolution"] as const)("%s", (which) => {
     const bytes = models[which];
     const m = await caffe().open(byteSource(bytes), {});
     const weights = m.tensors.filter((t) => t.weight);
-    const count = (list: typeof weights): number => list.reduce((sum, t) => sum + t.byteLength / 4, 0);
+    const count = (list: readonly TensorEntry[]): number => list.reduce((sum, t) => sum + t.byteLength / 4, 0);
     expect([m.tensors.length, weights.length, count(m.tensors), count(weights)]).toEqual(
       which === "detector" ? [170, 80, 235_658, 231_128] : [21, 10, 5_301, 5_076],
     );
@@ -85,16 +86,18 @@ describe.each(["detector", "superResolution"] as const)("%s", (which) => {
 
   test("--to onnx is refused", async () => {
     const sink = collect();
-    await expect(compress(models[which], sink.sink, { formats, to: "onnx" })).rejects.toMatchObject({ code: "unsupported" });
+    await expect(compress(models[which], sink.sink, { formats, to: "onnx" })).rejects.toMatchObject({
+      code: "unsupported",
+    });
     expect(sink.aborted()).toBeDefined();
   });
 });
 
 describe("OpenCV in the QR reader", () => {
-  async function count(changed: QrModels): Promise<number> {
+  async function count(changed: QrModels, of: readonly QrImage[] = images): Promise<number> {
     const reader = await openReader(changed);
     try {
-      return images.filter((image) => reader.read(image).includes(image.text)).length;
+      return of.filter((image) => reader.read(image).includes(image.text)).length;
     } finally {
       reader.close();
     }
@@ -106,18 +109,23 @@ describe("OpenCV in the QR reader", () => {
 
   test("loads both dense outputs and reads the codes", async () => {
     const [detector, superResolution] = await Promise.all(
-      [models.detector, models.superResolution].map((bytes) => compressed(bytes, { to: "dense", levels: 64, minSize: 256 })),
+      [models.detector, models.superResolution].map((bytes) =>
+        compressed(bytes, { to: "dense", levels: 64, minSize: 256 }),
+      ),
     );
     expect(detector!.report.weights).toBeGreaterThan(225_000);
     expect(same(detector!.bytes, models.detector)).toBe(false);
-    expect(await count({ detector: detector!.bytes, superResolution: superResolution!.bytes })).toBe(images.length);
+    expect(await count({ ...models, detector: detector!.bytes, superResolution: superResolution!.bytes })).toBe(
+      images.length,
+    );
   });
 
   test("reads nothing when the weights are gone: it does use them", async () => {
     const m = await caffe().open(byteSource(models.detector), {});
     const zeros = new Map(m.tensors.filter((t) => t.weight).map((t) => [t.name, new Uint8Array(t.byteLength)]));
     const detector = await collectSegments((await m.dense(zeros)).main);
-    expect(await count({ ...models, detector })).toBe(0);
+    // Two images, since a detector that sees codes everywhere makes the decoder slow.
+    expect(await count({ ...models, detector }, images.slice(0, 2))).toBe(0);
   });
 });
 
@@ -145,7 +153,13 @@ describe.skipIf(python === undefined)("OpenCV in Python", () => {
     const tensors = (await inspect(halfBytes, { formats })).tensors.filter((t) => t.dtype === "F16");
     expect(tensors.length).toBeGreaterThan(80);
     const denseHalf = (await compressed(halfBytes, { to: "dense", levels: 256 })).bytes;
-    const far = load(prototxt, model, write("dense.caffemodel", dense), half, write("half-dense.caffemodel", denseHalf));
+    const far = load(
+      prototxt,
+      model,
+      write("dense.caffemodel", dense),
+      half,
+      write("half-dense.caffemodel", denseHalf),
+    );
     expect(far).toHaveLength(4);
     expect(far[0]).toBe(0);
   });

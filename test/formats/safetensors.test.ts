@@ -269,6 +269,16 @@ describe("which tensors", () => {
   });
 });
 
+test("names that containers need are refused", async () => {
+  for (const name of ["__wlq__.model", "__wlq__.checksums"]) {
+    const input = safetensorsFile([weight("w", "F32", [48, 48]), other(name, "U8", [8], 8)]);
+    const out = memorySink();
+    expect(await failure(compress(input, out.sink))).toMatchObject({ code: "unsupported", tensor: name });
+    expect(out.state()).toBe("aborted");
+    await compressed(input, { to: "dense" });
+  }
+});
+
 describe("weights that are not finite", () => {
   const values = random.normals(4096);
   values[1234] = Number.NaN;
