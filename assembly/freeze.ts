@@ -19,30 +19,26 @@ export function freeze(
   levels: i32,
   freezes: usize,
 ): void {
-  let i: usize = 0;
-  if (ASC_FEATURE_SIMD) {
-    if (levels <= 32) {
-      const low = v128.load(freezes);
-      const high = v128.load(freezes, 16);
-      const sixteen = i8x16.splat(16);
-      // blocks that stay in the first-level cache: codes and mask are read twice
-      while (count - i >= 16) {
-        const begin = i;
-        const end = i + min<usize>(2048, (count - i) & ~15);
-        for (; i < end; i += 16) {
-          const c = v128.load(codes + i);
-          const frozen = v128.or(i8x16.swizzle(low, c), i8x16.swizzle(high, i8x16.sub(c, sixteen)));
-          v128.store(mask + i, v128.andnot(v128.load(mask + i), frozen));
+  // blocks that stay in the first-level cache: codes and mask are read twice
+  for (let begin: usize = 0; begin < count; begin += 2048) {
+    const end = min<usize>(count, begin + 2048);
+    let i = begin;
+    if (ASC_FEATURE_SIMD) {
+      const last = freezes + <usize>levels;
+      for (; i + 16 <= end; i += 16) {
+        let c = v128.load(codes + i);
+        let keep = v128.load(mask + i);
+        // an index of 16 and more selects 0, so that 16 codes after 16 codes can be tried
+        for (let p = freezes; p < last; p += 16) {
+          keep = v128.andnot(keep, i8x16.swizzle(v128.load(p), c));
+          c = i8x16.sub(c, i8x16.splat(16));
         }
-        snap(weights + (begin << 2), mask + begin, codes + begin, end - begin, codebook, levels);
+        v128.store(mask + i, keep);
       }
     }
+    for (; i < end; i++) store<u8>(mask + i, load<u8>(mask + i) & ~load<u8>(freezes + <usize>load<u8>(codes + i)));
+    snap(weights + (begin << 2), mask + begin, codes + begin, end - begin, codebook, levels);
   }
-  const rest = i;
-  for (; i < count; i++) {
-    store<u8>(mask + i, load<u8>(mask + i) & ~load<u8>(freezes + <usize>load<u8>(codes + i)));
-  }
-  snap(weights + (rest << 2), mask + rest, codes + rest, count - rest, codebook, levels);
 }
 
 /**

@@ -13,7 +13,8 @@
 export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize, levels: i32): void {
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
-    if (levels <= 32 && count >= 16) {
+    // making the planes takes some 90 ns, as long as looking up 200 weights one by one
+    if (levels <= 32 && count >= 256) {
       const p0 = plane32(codebook, 0);
       const p1 = plane32(codebook, 1);
       const p2 = plane32(codebook, 2);
@@ -45,11 +46,6 @@ export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize
       }
     }
   }
-  lookupEach(dst, codes, i, count, codebook);
-}
-
-// One by one, from `i` on: any number of levels. A function of its own, so that both builds have it alike, which packs.
-function lookupEach(dst: usize, codes: usize, i: usize, count: usize, codebook: usize): void {
   for (; i + 4 <= count; i += 4) {
     const c = load<u32>(codes + i);
     const p = dst + (i << 2);
@@ -63,11 +59,8 @@ function lookupEach(dst: usize, codes: usize, i: usize, count: usize, codebook: 
   }
 }
 
-/**
- * 4-bit codes, two a byte, straight to float32: {@link lookup32} without the bytes in between, with at most 16 levels.
- * Whole vectors only: how many weights it decoded is returned, none without SIMD.
- */
-export function lookupNibbles(dst: usize, packed: usize, count: usize, codebook: usize): usize {
+/** 4-bit codes, two a byte, straight to float32: {@link lookup32} without the bytes in between. `count` is even or the last nibble is 0. */
+export function decode4(dst: usize, packed: usize, count: usize, codebook: usize): void {
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
     const p0 = plane32(codebook, 0);
@@ -79,14 +72,17 @@ export function lookupNibbles(dst: usize, packed: usize, count: usize, codebook:
       const bytes = v128.load(packed + (i >> 1));
       const even = v128.and(bytes, low);
       const odd = i8x16.shr_u(bytes, 4);
-      const a = interleaveLow8(even, odd);
-      const b = interleaveHigh8(even, odd);
+      const a = v128.shuffle<u8>(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      const b = v128.shuffle<u8>(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
       const p = dst + (i << 2);
       interleave32(p, i8x16.swizzle(p0, a), i8x16.swizzle(p1, a), i8x16.swizzle(p2, a), i8x16.swizzle(p3, a));
       interleave32(p + 64, i8x16.swizzle(p0, b), i8x16.swizzle(p1, b), i8x16.swizzle(p2, b), i8x16.swizzle(p3, b));
     }
   }
-  return i;
+  for (; i < count; i++) {
+    const byte = <usize>load<u8>(packed + (i >> 1));
+    store<u32>(dst + (i << 2), load<u32>(codebook + (((byte >> ((i & 1) << 2)) & 15) << 2)));
+  }
 }
 
 /**

@@ -11,6 +11,7 @@
  */
 export function unpack(dst: usize, src: usize, count: usize, bits: i32): void {
   let i: usize = 0;
+  const mask = (1 << bits) - 1;
   if (ASC_FEATURE_SIMD) {
     if (bits == 8) {
       memory.copy(dst, src, count);
@@ -37,7 +38,7 @@ export function unpack(dst: usize, src: usize, count: usize, bits: i32): void {
         window = shiftIn(window, <i16>(byte | ((byte + 1) << 8)));
         factor = shiftIn(factor, <i16>(<i32>1 << (8 - ((lane * bits) & 7))));
       }
-      const keep = i16x8.splat(<i16>(<i32>1 << bits) - 1);
+      const keep = i16x8.splat(<i16>mask);
       const second = i8x16.add(window, i8x16.splat(<i8>bits));
       let p = src;
       const step = bits << 1;
@@ -50,12 +51,6 @@ export function unpack(dst: usize, src: usize, count: usize, bits: i32): void {
       }
     }
   }
-  unpackEach(dst, src, i, count, bits);
-}
-
-// One by one, from `i` on. A function of its own, so that both builds have it alike, which packs.
-function unpackEach(dst: usize, src: usize, i: usize, count: usize, bits: i32): void {
-  const mask = (1 << bits) - 1;
   for (; i < count; i++) {
     const bit = i * bits;
     const p = src + (bit >> 3);

@@ -27,8 +27,8 @@ async function compileWasm() {
     }
     const [simd, scalar] = await Promise.all(["simd", "scalar"].map((kind) => readFile(`build/${name}.${kind}.wasm`)));
     const size = Buffer.alloc(4);
-    size.writeUInt32LE(simd.length);
-    await writeFile(`build/${name}.wasm.deflate`, deflateRawSync(Buffer.concat([size, simd, scalar]), { level: 9 }));
+    size.writeUInt32LE(scalar.length);
+    await writeFile(`build/${name}.wasm.deflate`, deflateRawSync(Buffer.concat([size, scalar, simd]), { level: 9, memLevel: 9 }));
   }
 }
 

@@ -85,8 +85,14 @@ export interface Grouping {
   readonly outer: number;
 }
 
-export function groupingOf(by: Granularity, shape: readonly number[], axis: number, groupSize: number): Grouping {
-  const count = countElements(shape);
+export function groupingOf(
+  by: Granularity,
+  shape: readonly number[],
+  axis: number,
+  groupSize: number,
+  tensor?: string,
+): Grouping {
+  const count = countElements(shape, tensor);
   let groups = 1;
   let inner = count;
   let outer = 1;

@@ -1,5 +1,5 @@
 // Decode: packed codes and a codebook to weights, tile by tile through Wasm memory.
-import { bitsForLevels, type Coding, decodeGrouping, packedBytes } from "./codebook.ts";
+import { bitsForLevels, type Coding, decodeGrouping, type Grouping, packedBytes } from "./codebook.ts";
 import type { DecodeScope } from "./wasm/decode.ts";
 
 /** How values were rounded to the tensor's dtype: 0 float32, 1 float16, 2 bfloat16. As kernels number them. */
@@ -22,10 +22,14 @@ export interface TileDecoder {
 }
 
 /** Reserves room in `scope`; used and released within one operation of the owner. */
-export function tileDecoder(scope: DecodeScope, coding: Coding, format: RoundFormat): TileDecoder {
+export function tileDecoder(
+  scope: DecodeScope,
+  coding: Pick<Coding, "levels" | "codebook" | "scale">,
+  { groups, inner }: Grouping,
+  format: RoundFormat,
+): TileDecoder {
   const { levels, codebook, scale } = coding;
   const { kernels } = scope;
-  const { groups, inner } = decodeGrouping(coding);
   const bits = bitsForLevels(levels);
   const size = levels * 4;
   // codebooks held at once: all of them, or those from group `base` on
@@ -86,7 +90,7 @@ export function decodeInto(
 ): void {
   const mark = scope.mark();
   try {
-    const { tileSize, tile } = tileDecoder(scope, coding, format);
+    const { tileSize, tile } = tileDecoder(scope, coding, decodeGrouping(coding), format);
     for (let start = 0; start < out.length; start += tileSize) {
       const count = Math.min(tileSize, out.length - start);
       out.set(scope.f32(tile(coding.codes, 0, start, count), count), start);

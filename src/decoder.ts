@@ -2,8 +2,8 @@
 import { type CodedTensor, isCoded, roundFormat } from "./container/coding.ts";
 import { type Container, copy, find, openContainer } from "./container/reader.ts";
 import type { SafeTensor } from "./container/safetensors.ts";
+import { WlqError } from "./error.ts";
 import { byteSource, type Source } from "./io/source.ts";
-import { countElements } from "./tensor.ts";
 import { decodeBinary, decodeScope } from "./wasm/decode.ts";
 import type { WasmInput } from "./wasm/kernel.ts";
 
@@ -49,7 +49,7 @@ export interface Decoder {
   readonly format: string;
   /** The original's metadata. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** The original's tensors, in file order. */
+  /** The original's tensors: those that passed through, in file order, then the coded ones. */
   readonly names: readonly string[];
   info(name: string): TensorInfo;
   /** Reads, checks and decodes one tensor. Throws `not-found`, `checksum`, `malformed`, `truncated`. */
@@ -92,7 +92,7 @@ function infoOf(tensor: SafeTensor | CodedTensor): TensorInfo {
 async function dataOf(container: Container, tensor: SafeTensor | CodedTensor, own: boolean): Promise<TensorData> {
   const Elements = ARRAYS[tensor.dtype] ?? Uint8Array;
   if (!isCoded(tensor)) return new Elements(copy(await container.read(tensor)));
-  const data = new (own ? Elements : Float32Array)(countElements(tensor.shape));
+  const data = room(own ? Elements : Float32Array, tensor);
   const format = own && roundFormat(tensor.dtype);
   for await (const { scope, values, start, count } of container.tiles(tensor)) {
     const { f32ToF16, f32ToBf16 } = scope.kernels;
@@ -101,6 +101,15 @@ async function dataOf(container: Container, tensor: SafeTensor | CodedTensor, ow
     (data as Float32Array).set(format ? scope.u16(values, count) : scope.f32(values, count), start);
   }
   return data;
+}
+
+/** An array for a coded tensor, which may be larger than memory. */
+function room(Elements: new (length: number) => TensorData, { name, grouping }: CodedTensor): TensorData {
+  try {
+    return new Elements(grouping.count);
+  } catch (cause) {
+    throw new WlqError("resources", `tensor "${name}": ${cause}`, { tensor: name, cause });
+  }
 }
 
 /** Elements in JavaScript; other dtypes come as bytes. */

@@ -2,8 +2,8 @@
 import { type FileOptions, writings } from "./compress.ts";
 import { type CodedTensor, isCoded, MODEL_NAME, roundFormat } from "./container/coding.ts";
 import { type Container, find, openContainer } from "./container/reader.ts";
-import { safetensorsHead } from "./container/safetensors.ts";
-import { WlqError } from "./error.ts";
+import { type SafeTensor, safetensorsHead } from "./container/safetensors.ts";
+import { malformed, WlqError } from "./error.ts";
 import type { OutputFiles } from "./formats/format.ts";
 import { copySegment, type LazySegment, type Segment } from "./io/segment.ts";
 import { checkAborted, type Sink, writeAll } from "./io/sink.ts";
@@ -61,6 +61,13 @@ async function restore(container: Container, options: FileOptions): Promise<Outp
     throw new WlqError("unsupported", `the container holds a model of format "${header.format}": hand that format in (formats: […])`);
   }
   const model = await format.open(skeletonSource(container), { skeleton: true });
+  const entries = new Map(model.tensors.map((t) => [t.name, t]));
+  for (const { name, dtype, shape } of coded) {
+    const entry = entries.get(name);
+    if (entry?.dtype !== dtype || entry.shape.join() !== shape.join()) {
+      throw malformed(name, `is ${dtype} [${shape}], in the model it was cut out of ${entry?.dtype} [${entry?.shape}]`);
+    }
+  }
   return model.dense(payloads);
 }
 
@@ -85,7 +92,10 @@ function skeletonSource(container: Container): ByteSource {
 
 async function restoreSafetensors(container: Container, payloads: ReadonlyMap<string, Segment>): Promise<OutputFiles> {
   const { header } = container;
-  const parts = [...header.tensors.values()].map((tensor) => {
+  // in file order: a coded tensor stands where its codebook does
+  const place = (tensor: SafeTensor | CodedTensor) => (isCoded(tensor) ? tensor.parts[0] : tensor).offset;
+  const tensors = [...header.tensors.values()].sort((a, b) => place(a) - place(b));
+  const parts = tensors.map((tensor) => {
     if (isCoded(tensor)) {
       const { name, dtype, shape } = tensor;
       const byteLength = (countElements(shape) * DTYPE_BITS[dtype]) / 8;
@@ -135,7 +145,7 @@ function decodedSegment(
 function inDtype(scope: DecodeScope, dtype: string, values: number, count: number): Uint8Array {
   if (roundFormat(dtype) === 1) scope.kernels.f32ToF16(values, values, count);
   else if (roundFormat(dtype) === 2) scope.kernels.f32ToBf16(values, values, count);
-  else if (dtype === "F64") return new Uint8Array(Float64Array.from(scope.f32(values, count)).buffer);
+  else if (dtype === "F64") return new Uint8Array(new Float64Array(scope.f32(values, count)).buffer);
   else return scope.u8(values, count * 4);
   return scope.u8(values, count * 2);
 }

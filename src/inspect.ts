@@ -68,8 +68,8 @@ async function inspectContainer(source: ByteSource): Promise<Inspection> {
   const tensors = [...header.tensors.values()].map((tensor): InspectedTensor => {
     const { name, dtype, shape, byteLength } = tensor;
     if (!isCoded(tensor)) return { name, dtype, shape, byteLength };
-    const { levels, bits, granularity, scalePer } = tensor;
-    return { name, dtype, shape, byteLength, levels, bits, granularity, scale: scalePer };
+    const { levels, bits, granularity, scale } = tensor;
+    return { name, dtype, shape, byteLength, levels, bits, granularity, scale };
   });
   return {
     format: header.format,

@@ -102,9 +102,10 @@ export function folderResolver(modelPath: string): { resolve: Resolve; closeAll(
       const folder = await realpath(dirname(resolvePath(modelPath)));
       const wanted = join(folder, name);
       if (isAbsolute(name) || outside(folder, wanted)) throw unsafe(name);
-      if (!(await stat(wanted).catch(() => undefined))) {
-        throw new WlqError("not-found", `the companion file "${name}" is not beside the model in ${folder}`);
-      }
+      const info = await stat(wanted).catch(() => undefined);
+      if (!info) throw new WlqError("not-found", `the companion file "${name}" is not beside the model in ${folder}`);
+      // a pipe would be waited for when it is opened
+      if (!info.isFile()) throw new WlqError("io", `the companion file "${name}" is not a file`);
       const real = await realpath(wanted);
       if (outside(folder, real)) throw unsafe(name);
       const source = await fileSource(real);

@@ -52,7 +52,7 @@ export function countElements(shape: readonly number[], tensor?: string): number
   let count = 1;
   for (const dim of shape) {
     count *= dim;
-    if (!isSize(dim) || !isSize(count)) throw malformed(tensor, `shape [${shape}] is not one of sizes, or too big`);
+    if (!isSize(dim) || !isSize(count)) throw malformed(tensor, `shape [${shape.slice(0, 9)}] has the dimension ${dim} or more than 2^53 elements`);
   }
   return count;
 }

@@ -105,7 +105,10 @@ const LAYERS: Readonly<Record<string, Layer>> = {
     holds: only(DRIVERS),
     imports: only(DATA, WASM, PASSES, STAGES, CONTAINER, DRIVERS, names("formats/safetensors")),
   },
-  slq: { holds: only(SLQ), imports: only(DATA, WASM, PASSES, STAGES, SLQ, names("quantize")) },
+  slq: {
+    holds: only(SLQ),
+    imports: only(DATA, WASM, PASSES, STAGES, SLQ, names("compress", "open", "formats/open", "quantize", "container/(coding|safetensors)")),
+  },
   entries: { holds: only(ENTRIES), imports: only("src/.*", "package\\.json", "node:.*", "cli-table3", "cli-progress") },
 };
 

@@ -43,9 +43,19 @@ export const IMAGE_DEFAULTS: ImageOptions = {
   clutter: [8, 40],
 };
 
-/** One image: what its code says and its pixels. */
+/** An upright rectangle in pixels. */
+export interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+}
+
+/** One image: what its code says, where it is, and the pixels. */
 export interface QrImage {
   readonly text: string;
+  /** Around the code without its quiet zone. */
+  readonly box: Box;
   readonly side: number;
   /** One grey byte a pixel, row by row. */
   readonly grey: Uint8Array;
@@ -80,23 +90,27 @@ function drawImage(options: ImageOptions, random: Random): QrImage {
   const across = (size * (modules.size + 8)) / modules.size;
   const reach = (across * (Math.abs(Math.sin(angle)) + Math.abs(Math.cos(angle)))) / 2;
   const place = (): number => (2 * reach < side ? random.between(reach, side - reach) : side / 2);
-  context.translate(place(), place());
+  const [x, y] = [place(), place()];
+  const half = (reach * size) / across;
+  const box: Box = { left: x - half, top: y - half, right: x + half, bottom: y + half };
+  context.translate(x, y);
   context.rotate(angle);
   context.fillStyle = grey(paper);
   context.fillRect(-across / 2, -across / 2, across, across);
   context.fillStyle = grey(paper - contrast);
   const step = size / modules.size;
-  for (let y = 0; y < modules.size; y++) {
-    for (let x = 0; x < modules.size; x++) {
+  for (let row = 0; row < modules.size; row++) {
+    for (let column = 0; column < modules.size; column++) {
+      if (!modules.get(row, column)) continue;
       // A little over its edge, or neighbours would be parted by a light seam.
-      if (modules.get(y, x)) context.fillRect(x * step - size / 2, y * step - size / 2, step * 1.04, step * 1.04);
+      context.fillRect(column * step - size / 2, row * step - size / 2, step * 1.04, step * 1.04);
     }
   }
   const { data } = context.getImageData(0, 0, side, side);
   const pixels = Float32Array.from({ length: side * side }, (_, i) => data[4 * i] as number);
   blur(pixels, side, between(options.blur));
   const noise = between(options.noise);
-  return { text, side, grey: Uint8Array.from(pixels, (pixel) => clamp(pixel + noise * random.noise())) };
+  return { text, box, side, grey: Uint8Array.from(pixels, (pixel) => clamp(pixel + noise * random.noise())) };
 }
 
 function drawClutter(context: SKRSContext2D, side: number, count: number, random: Random): void {

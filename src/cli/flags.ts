@@ -10,7 +10,7 @@ export class UsageError extends Error {}
 const COMMANDS = ["compress", "decompress", "inspect", "verify"] as const;
 export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
-const LATER_COMMANDS = ["plan", "slq", "calibrate"];
+const LATER_COMMANDS = ["plan", "calibrate"];
 const LATER_FLAGS = [
   "importance", "outliers", "entropy", "target-size", "target-bits", "target-sqnr", "plan", "grid", "threads", "seed",
   "report", "calibration", "dim",
@@ -116,13 +116,13 @@ function compressOptions(values: Values): CompressOptions {
   return options as CompressOptions;
 }
 
-function integer(flag: string, text: string | undefined): number | undefined {
+export function integer(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (!/^-?\d+$/.test(text)) throw new UsageError(`--${flag} takes a whole number, got "${text}"`);
   return Number(text);
 }
 
-function word(flag: string, text: string | undefined, allowed: readonly string[]): string | undefined {
+export function word(flag: string, text: string | undefined, allowed: readonly string[]): string | undefined {
   if (text !== undefined && !allowed.includes(text)) {
     throw new UsageError(`--${flag} is one of ${allowed.join(", ")}, got "${text}"`);
   }
@@ -134,7 +134,7 @@ function method(text: string | undefined): string | undefined {
   return word("method", text, ["optimal", "lloyd", "uniform"]);
 }
 
-function pattern(flag: string, text: string | undefined): RegExp | undefined {
+export function pattern(flag: string, text: string | undefined): RegExp | undefined {
   if (text === undefined) return undefined;
   try {
     return new RegExp(text, "u");
@@ -175,6 +175,7 @@ export const HELP: string = `wlq quantizes the weights of neural networks to lea
   wlq decompress IN OUT    make a model file of its first format again
   wlq inspect IN           what a file holds
   wlq verify IN [ORIGINAL] whether a compressed file is whole, and how far it is from the original
+  wlq slq …                quantize round by round while the network is re-trained: wlq slq --help
 
 Formats: safetensors, ONNX and Caffe (.caffemodel), told apart by their content.
 

@@ -1,5 +1,5 @@
 // The command line: parses, calls the library, prints; its errors become exit codes.
-import { realpath, stat } from "node:fs/promises";
+import { access, constants, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { version } from "../../package.json";
@@ -13,36 +13,50 @@ import { discardSink, type Sink } from "../io/sink.ts";
 import { fileSink, fileSource, folderResolver } from "../node.ts";
 import { type CommandLine, HELP, parseCommandLine, UsageError } from "./flags.ts";
 import { progressView } from "./progress.ts";
-import { bytesText, closingLine, inspectionText, reportText, sqnrText } from "./show.ts";
+import { bytesText, closingLine, inspectionText, plain, reportText, sqnrText } from "./show.ts";
+import { slqCommand } from "./slq.ts";
 
 const FORMATS = [onnx(), caffe()];
 
 async function main(args: readonly string[]): Promise<number> {
+  // its flags are its own
+  if (args[0] === "slq") return await interruptible((signal) => runSlq(args.slice(1), signal));
   const line = parseCommandLine(args);
   if (line.version) return say(`wlq ${version}`);
   if (line.help || line.command === undefined) {
     process.stdout.write(HELP);
     return line.help ? 0 : 2;
   }
+  return await interruptible(async (signal) => {
+    switch (line.command) {
+      case "compress":
+        return await runCompress(line, signal);
+      case "decompress":
+        return await runDecompress(line, signal);
+      case "inspect":
+        return await runInspect(line);
+      default:
+        return await runVerify(line, signal);
+    }
+  });
+}
+
+/** Runs something that Ctrl-C stops in an orderly way. */
+async function interruptible(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
   const abort = new AbortController();
   const interrupt = (): void => abort.abort(new Error("interrupted"));
   process.once("SIGINT", interrupt);
   process.once("SIGTERM", interrupt);
   try {
-    switch (line.command) {
-      case "compress":
-        return await runCompress(line, abort.signal);
-      case "decompress":
-        return await runDecompress(line, abort.signal);
-      case "inspect":
-        return await runInspect(line);
-      case "verify":
-        return await runVerify(line, abort.signal);
-    }
+    return await work(abort.signal);
   } finally {
     process.off("SIGINT", interrupt);
     process.off("SIGTERM", interrupt);
   }
+}
+
+async function runSlq(args: readonly string[], signal: AbortSignal): Promise<number> {
+  return await slqCommand(args, { formats: FORMATS, signal, say, sayJson, checkOutput, companionSink });
 }
 
 function say(text: string): number {
@@ -67,7 +81,7 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
   const view = progressView(line.quiet);
   const used = new Set<string>();
   try {
-    await refuseSame(input, output);
+    await checkOutput(input, output, line.dryRun);
     const report = await compress(source, line.dryRun ? discardSink() : fileSink(output), {
       ...line.compress,
       formats: FORMATS,
@@ -81,7 +95,7 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
     });
     view.stop();
     if (line.json) return sayJson(report);
-    for (const warning of report.warnings) process.stderr.write(`wlq: ${warning}\n`);
+    for (const warning of report.warnings) process.stderr.write(`wlq: ${plain(warning)}\n`);
     say(reportText(report));
     return say(`${line.dryRun ? "would be: " : ""}${closingLine(input, output, report)}`);
   } finally {
@@ -94,18 +108,26 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
 /** A companion goes beside the output; it must not take the place of one of the input's. */
 function companionSink(input: string, output: string, name: string, used: ReadonlySet<string>): Sink {
   const path = join(dirname(resolve(output)), name);
+  if (path === resolve(output)) throw new WlqError("unsafe-path", `the output's companion file has the output's own name, "${name}"`);
   if (used.has(name) && dirname(resolve(output)) === dirname(resolve(input))) {
     throw new WlqError("unsafe-path", `the output's companion file "${name}" would replace the input's: write to another folder`);
   }
   return fileSink(path);
 }
 
-async function refuseSame(input: string, output: string): Promise<void> {
+/** What can be known to go wrong before the work begins. */
+async function checkOutput(input: string, output: string, dryRun: boolean): Promise<void> {
   const there = await stat(output).catch(() => undefined);
   if (there && (await realpath(output)) === (await realpath(input))) {
     throw new UsageError("IN and OUT are the same file");
   }
   if (there?.isDirectory()) throw new WlqError("io", `${output} is a folder`);
+  if (dryRun) return;
+  try {
+    await access(dirname(resolve(output)), constants.W_OK);
+  } catch (cause) {
+    throw new WlqError("io", `writing failed: ${(cause as Error).message}`, { cause });
+  }
 }
 
 async function runDecompress(line: CommandLine, signal: AbortSignal): Promise<number> {
@@ -113,7 +135,7 @@ async function runDecompress(line: CommandLine, signal: AbortSignal): Promise<nu
   const source = await fileSource(input);
   const view = progressView(line.quiet);
   try {
-    await refuseSame(input, output);
+    await checkOutput(input, output, line.dryRun);
     const report = await decompress(source, line.dryRun ? discardSink() : fileSink(output), {
       formats: FORMATS,
       companion: (name) => (line.dryRun ? discardSink() : companionSink(input, output, name, new Set())),
@@ -122,7 +144,7 @@ async function runDecompress(line: CommandLine, signal: AbortSignal): Promise<nu
     });
     view.stop();
     if (line.json) return sayJson(report);
-    return say(`${input} (${bytesText(report.bytesIn)}) -> ${output} (${bytesText(report.bytesOut)}), ${report.format}`);
+    return say(`${input} (${bytesText(report.bytesIn)}) -> ${output} (${bytesText(report.bytesOut)}), ${plain(report.format)}`);
   } finally {
     view.stop();
     await source.close();
@@ -154,7 +176,7 @@ async function runVerify(line: CommandLine, signal: AbortSignal): Promise<number
     const result = await verify(source, other, { formats: FORMATS, resolve: folder.resolve, signal });
     if (line.json) sayJson(result);
     else {
-      for (const problem of result.problems) say(problem);
+      for (const problem of result.problems) say(plain(problem));
       const against = result.sqnrDb === undefined ? "" : `, SQNR ${sqnrText(result.sqnrDb)} against the original`;
       say(`${input}: ${result.ok ? "whole" : "DAMAGED"}, ${result.checked} tensors checked${against}`);
     }
@@ -173,14 +195,22 @@ function exitCode(error: unknown): number {
   return error.code === "aborted" ? 130 : 3;
 }
 
+// a reader that has seen enough (wlq inspect … | head) is no error; a disk that is full is one
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`wlq: standard output: ${error.message}\n`);
+  process.exitCode = 4;
+});
+process.stderr.on("error", () => {});
+
 const args = process.argv.slice(2);
 main(args).then(
   (code) => {
-    process.exitCode = code;
+    process.exitCode ??= code;
   },
   (error: unknown) => {
     const code = exitCode(error);
-    const message = error instanceof Error ? error.message : String(error);
+    const message = plain(error instanceof Error ? error.message : String(error));
     process.stderr.write(`wlq: ${code === 70 ? "internal error: " : ""}${message}\n`);
     if (code === 2) process.stderr.write("wlq --help tells how to use it\n");
     if (args.includes("--debug") && error instanceof Error) process.stderr.write(`${error.stack}\n`);

@@ -2,6 +2,7 @@
 import process from "node:process";
 import cliProgress from "cli-progress";
 import type { Progress } from "../compress.ts";
+import { plain } from "./show.ts";
 
 export interface ProgressView {
   update(progress: Progress): void;
@@ -25,9 +26,9 @@ function bar(): ProgressView {
   let started = false;
   return {
     update({ phase, tensor, done, total }) {
-      if (!started) view.start(total, done, { phase, tensor });
+      if (!started) view.start(total, done, { phase, tensor: plain(tensor) });
       started = true;
-      view.update(done, { phase: phase.padEnd(7), tensor });
+      view.update(done, { phase: phase.padEnd(7), tensor: plain(tensor) });
     },
     stop: () => view.stop(),
   };
@@ -37,7 +38,7 @@ function lines(): ProgressView {
   let last = "";
   return {
     update({ phase, tensor, done, total }) {
-      const line = `${phase} ${tensor}`;
+      const line = `${phase} ${plain(tensor)}`;
       if (line === last) return;
       last = line;
       const percent = total > 0 ? Math.floor((100 * done) / total) : 100;

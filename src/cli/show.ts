@@ -22,7 +22,8 @@ const PLAIN = {
   "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: "  ",
 };
 
-function table(head: string[], rows: string[][], left: number): string {
+/** Columns without lines; the first `left` ones to the left. */
+export function table(head: string[], rows: string[][], left: number): string {
   const columns = head.map((_, i) => (i < left ? ("left" as const) : ("right" as const)));
   const t = new Table({ head, colAligns: columns, chars: PLAIN, style: { head: [], border: [], "padding-left": 0, "padding-right": 0 } });
   t.push(...rows);
@@ -42,13 +43,13 @@ export function reportText(report: Report): string {
     const { stats } = t;
     const how = t.scale === "none" ? t.granularity : `scale ${t.scale}`;
     rows.push([
-      shorten(t.name), `${t.dtype} ${t.shape.join("x")}`, how ?? "", String(t.levels), stats.bitsPerWeight.toFixed(2),
+      shorten(t.name), `${plain(t.dtype)} ${t.shape.join("x")}`, how ?? "", String(t.levels), stats.bitsPerWeight.toFixed(2),
       stats.entropyBits.toFixed(2), sqnrText(stats.sqnrDb), `${(t.bytesIn / t.bytesOut).toFixed(2)}x`,
       stats.tableBitsPerWeight > 0.5 ? "codebook!" : "",
     ]);
   }
   const lines = [table(["tensor", "type", "codebook", "levels", "bits", "entropy", "SQNR", "ratio", ""], rows, 3)];
-  for (const [reason, { count, bytes }] of kept) lines.push(`${count} tensors as they are (${bytesText(bytes)}): ${reason}`);
+  for (const [reason, { count, bytes }] of kept) lines.push(`${count} tensors as they are (${bytesText(bytes)}): ${plain(reason)}`);
   if (rows.some((r) => r.at(-1) !== "")) {
     lines.push("codebook!: codebook and scales cost more than 0.5 bit/weight; a shared codebook with --scale channel costs less");
   }
@@ -63,18 +64,28 @@ export function closingLine(input: string, output: string, report: Report): stri
 
 export function inspectionText(path: string, { format, compressed, byteLength, tensors, warnings }: Inspection): string {
   const rows = tensors.map((t) => [
-    shorten(t.name), t.dtype, t.shape.join("x") || "scalar",
+    shorten(t.name), plain(t.dtype), t.shape.join("x") || "scalar",
     t.levels === undefined ? (t.weight ? "weight" : "") : `${t.levels} levels, ${t.scale === "none" ? t.granularity : `scale ${t.scale}`}`,
     bytesText(t.byteLength),
   ]);
-  const kind = compressed ? `wlq container of a ${format} model` : `${format} model`;
+  const kind = compressed ? `wlq container of a ${plain(format)} model` : `${format} model`;
   return [
     table(["tensor", "dtype", "shape", compressed ? "coded" : "default", "bytes"], rows, 4),
-    ...warnings,
+    ...warnings.map(plain),
     `${basename(path)}: ${kind}, ${tensors.length} tensors, ${bytesText(byteLength)}`,
   ].join("\n");
 }
 
-function shorten(name: string): string {
+// Control characters and those that turn the direction of text: a name may not move the cursor or look like another.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
+const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
+
+/** Text that came out of a file, fit for a terminal. */
+export function plain(text: string): string {
+  return text.replace(UNPRINTABLE, "\ufffd");
+}
+
+function shorten(text: string): string {
+  const name = plain(text);
   return name.length > 48 ? `${name.slice(0, 22)}…${name.slice(-25)}` : name;
 }

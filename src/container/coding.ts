@@ -1,11 +1,11 @@
 // The map that says which tensors of a container are coded, and how: metadata key `wlq.tensors`.
-import { bitsForLevels, type Coding, groupingOf, packedBytes, type ScalePer } from "../codebook.ts";
+import { bitsForLevels, type Coding, type Grouping, groupingOf, packedBytes, type ScalePer } from "../codebook.ts";
 import type { RoundFormat } from "../decode.ts";
 import { malformed, WlqError } from "../error.ts";
-import { countElements, type FloatDtype, isFloatDtype, isSize } from "../tensor.ts";
+import { type FloatDtype, isFloatDtype, isSize } from "../tensor.ts";
 import { CHECKSUM_TILE, CHECKSUMS_NAME } from "./checksum.ts";
 import { fieldsOf, isString, parseObject } from "./json.ts";
-import { checkTensor, isSizes, type SafeTensor, type SafetensorsHeader } from "./safetensors.ts";
+import { isSizes, type SafeTensor, type SafetensorsHeader } from "./safetensors.ts";
 
 export const CONTAINER_VERSION = "1";
 export const CHECKSUM_KIND: string = `xxh64/${CHECKSUM_TILE}`;
@@ -16,7 +16,7 @@ export const MODEL_NAME = "__wlq__.model";
 interface Entry extends Omit<Coding, "codebook" | "scale"> {
   readonly dtype: FloatDtype;
   readonly bits: number;
-  readonly scalePer: ScalePer;
+  readonly scale: ScalePer;
 }
 
 /** As it is written: its parts by name. */
@@ -26,12 +26,11 @@ export interface CodedEntry extends Entry {
   readonly codesName: string;
 }
 
-/** As it was read: its parts, checked. */
-export interface CodedTensor extends Entry {
-  readonly name: string;
+/** As it was read: its parts, checked. It is as long as all of them. */
+export interface CodedTensor extends Entry, Pick<SafeTensor, "name" | "byteLength"> {
+  /** Which weights decode with the same values. */
+  readonly grouping: Grouping;
   readonly parts: readonly [codebook: SafeTensor, codes: SafeTensor, ...scales: SafeTensor[]];
-  /** Bytes of all parts. */
-  readonly byteLength: number;
 }
 
 /** Rounding of decoded values: those of F16 and BF16 tensors are values of that dtype. */
@@ -49,9 +48,9 @@ export function codingMap(entries: ReadonlyMap<string, CodedEntry>): string {
       levels: e.levels,
       bits: e.bits,
       granularity: e.granularity,
-      scale: e.scalePer,
-      ...(e.granularity === "channel" || e.scalePer === "channel" ? { axis: e.axis } : {}),
-      ...(e.granularity === "group" || e.scalePer === "group" ? { groupSize: e.groupSize } : {}),
+      scale: e.scale,
+      ...(e.granularity === "channel" || e.scale === "channel" ? { axis: e.axis } : {}),
+      ...(e.granularity === "group" || e.scale === "group" ? { groupSize: e.groupSize } : {}),
       coding: "packed",
       codebook: e.codebookName,
       ...(e.scaleName === undefined ? {} : { scales: e.scaleName }),
@@ -64,10 +63,11 @@ export function codingMap(entries: ReadonlyMap<string, CodedEntry>): string {
 
 /** A container's header, checked. */
 export interface ContainerHeader {
-  /** The original's tensors, in file order; for formats with a skeleton only the coded ones. */
+  /** The original's tensors: those that passed through in file order, then the coded ones; with a skeleton only these. */
   readonly tensors: ReadonlyMap<string, SafeTensor | CodedTensor>;
   /** The file's own tensors. */
   readonly byName: ReadonlyMap<string, SafeTensor>;
+  readonly checksums: SafeTensor;
   /** Format of the original: `safetensors`, `onnx` … */
   readonly format: string;
   /** Metadata of the original. */
@@ -82,66 +82,60 @@ export function isCoded(tensor: SafeTensor | CodedTensor): tensor is CodedTensor
   return "parts" in tensor;
 }
 
-/** Interprets the header of a container. Throws `malformed` or `unsupported`. */
-export function parseContainer(header: SafetensorsHeader): ContainerHeader {
-  const byName = header.tensors;
+/** Hands out a tensor of the file, once, if it has that dtype and `bytes` bytes, or at most `padding` more. */
+type Take = (name: string, dtype: string, bytes: number, padding?: number) => SafeTensor;
+
+/** Interprets the header of a container with `sums` checksums. Throws `malformed` or `unsupported`. */
+export function parseContainer({ tensors: byName, metadata: all }: SafetensorsHeader, sums: number): ContainerHeader {
   const {
     "wlq.version": version,
     "wlq.checksum": kind,
     "wlq.tensors": map = "",
     "wlq.format": format = "safetensors",
     ...metadata
-  } = header.metadata;
+  } = all;
   if (version !== CONTAINER_VERSION || kind !== CHECKSUM_KIND) {
-    const known = `${CONTAINER_VERSION} and ${CHECKSUM_KIND}`;
-    throw new WlqError("unsupported", `wlq.version and checksum are ${version} and ${kind}, this reader knows ${known}`);
+    throw new WlqError("unsupported", `container ${version} with ${kind}, not ${CONTAINER_VERSION} with ${CHECKSUM_KIND}`);
   }
-  // tensors of the file that are not the original's, and what they are parts of
-  const owners = new Map<string, CodedTensor | undefined>([[MODEL_NAME, undefined], [CHECKSUMS_NAME, undefined]]);
-  for (const [name, json] of Object.entries(parseObject("wlq.tensors", () => map))) {
-    const coded = parseEntry(name, json, byName);
-    for (const part of coded.parts) {
-      if (owners.has(part.name)) throw malformed(name, `"${part.name}" is a part of "${owners.get(part.name)?.name}", too`);
-      owners.set(part.name, coded);
+  const tensors = new Map<string, SafeTensor | CodedTensor>(byName);
+  const take: Take = (name, dtype, bytes, padding = 0) => {
+    const part = byName.get(name);
+    const more = part?.dtype === dtype && tensors.delete(name) ? part.byteLength - bytes : -1;
+    if (!part || !(more >= 0 && more <= padding)) {
+      throw malformed(name, `${part?.byteLength} bytes of ${part?.dtype}, expected ${bytes} of ${dtype} for one tensor`);
     }
+    return part;
+  };
+  const checksums = take(CHECKSUMS_NAME, "U8", sums * 8);
+  tensors.delete(MODEL_NAME);
+  for (const [name, json] of Object.entries(parseObject("wlq.tensors", () => map))) {
+    if (byName.has(name)) throw malformed(name, "is there both coded and plain");
+    tensors.set(name, parseEntry(name, json, take));
   }
-  const tensors = new Map<string, SafeTensor | CodedTensor>();
-  for (const [name, plain] of byName) {
-    const tensor = owners.has(name) ? owners.get(name) : plain;
-    // a coded tensor stands where its codebook is
-    if (!tensor || (isCoded(tensor) && tensor.parts[0] !== plain)) continue;
-    if (tensors.has(tensor.name)) throw malformed(tensor.name, "is there both coded and plain");
-    tensors.set(tensor.name, tensor);
-  }
-  return { tensors, byName, format, metadata };
+  return { tensors, byName, checksums, format, metadata };
 }
 
-function parseEntry(name: string, json: unknown, byName: ReadonlyMap<string, SafeTensor>): CodedTensor {
+function parseEntry(name: string, json: unknown, take: Take): CodedTensor {
   const field = fieldsOf(name, json);
   const oneOf = <const T>(key: string, known: readonly T[]): T => field(key, (x): x is T => known.includes(x as T));
   const part = (key: string, dtype: string, bytes: number, padding?: number): SafeTensor =>
-    checkTensor(byName, field(key, isString), dtype, bytes, padding);
+    take(field(key, isString), dtype, bytes, padding);
   oneOf("coding", ["packed"]);
-  const dtype = field("dtype", isFloatDtype);
+  field("dtype", isFloatDtype);
   const shape = field("shape", isSizes);
   const levels = field("levels", (x): x is number => isSize(x) && x > 1 && x <= 256);
   const bits = oneOf("bits", [bitsForLevels(levels)]);
-  const granularity = oneOf("granularity", GRANULARITIES);
+  const granularity = oneOf("granularity", ["tensor", "channel", "group"]);
   // factors stand before one codebook
-  const scalePer = oneOf("scale", granularity === "tensor" ? SCALES : ["none"]);
-  const scaled = scalePer !== "none";
-  const per = scaled ? scalePer : granularity;
+  const scale = oneOf("scale", granularity === "tensor" ? ["none", "channel", "group"] : ["none"]);
+  const per = scale === "none" ? granularity : scale;
   const axis = per === "channel" && shape.length > 0 ? oneOf("axis", [...shape.keys()]) : 0;
   const groupSize = per === "group" ? field("groupSize", (x): x is number => isSize(x) && x > 0) : 0;
-  const count = countElements(shape, name);
-  const { groups } = groupingOf(per, shape, axis, groupSize);
-  const codebook = part("codebook", "F32", (scaled ? 1 : groups) * levels * 4);
-  const codes = part("codes", "U8", packedBytes(count, bits), 7);
-  const scales = scaled ? [part("scales", "F16", groups * 2)] : [];
+  const grouping = groupingOf(per, shape, axis, groupSize, name);
+  const codebook = part("codebook", "F32", (per === granularity ? grouping.groups : 1) * levels * 4);
+  const codes = part("codes", "U8", packedBytes(grouping.count, bits), 7);
+  const scales = scale === "none" ? [] : [part("scales", "F16", grouping.groups * 2)];
   const parts = [codebook, codes, ...scales] as const;
-  const byteLength = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  return { name, dtype, shape, levels, bits, granularity, scalePer, axis, groupSize, parts, byteLength };
+  const byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0);
+  return { ...(json as Entry), axis, groupSize, name, grouping, byteLength, parts };
 }
-
-const GRANULARITIES = ["tensor", "channel", "group"] as const;
-const SCALES = ["none", "channel", "group"] as const;

@@ -6,13 +6,10 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 /** Parses what must be an object. `text` is a function because decoding bytes may fail, too. */
 export function parseObject(what: string, text: () => string): JsonObject {
   let value: unknown;
-  let reason: unknown = "not an object";
   try {
     value = JSON.parse(text());
-  } catch (cause) {
-    reason = cause;
-  }
-  if (!isObject(value)) throw malformed(undefined, `${what}: ${reason}`);
+  } catch {}
+  if (!isObject(value)) throw malformed(undefined, `${what} is not a JSON object`);
   return value;
 }
 
@@ -31,7 +28,8 @@ export type FieldReader = <T>(key: string, ok: (value: unknown) => value is T) =
 export function fieldsOf(tensor: string, json: unknown): FieldReader {
   return (key, ok) => {
     const value = Object(json)[key];
-    if (!ok(value)) throw malformed(tensor, `${key} is ${JSON.stringify(value)}`);
+    // a look at it, not all of it: it may be long, or too deep to be made a text
+    if (!ok(value)) throw malformed(tensor, `wrong ${key}${value instanceof Object ? "" : `: ${value}`.slice(0, 99)}`);
     return value;
   };
 }

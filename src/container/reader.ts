@@ -3,11 +3,10 @@ import type { Scale } from "../codebook.ts";
 import { tileDecoder } from "../decode.ts";
 import { malformed, WlqError } from "../error.ts";
 import type { ByteSource } from "../io/source.ts";
-import { countElements } from "../tensor.ts";
 import type { DecodeScope } from "../wasm/decode.ts";
 import { CHECKSUM_TILE, CHECKSUMS_NAME, checksum, checksumCount } from "./checksum.ts";
 import { type CodedTensor, type ContainerHeader, parseContainer, roundFormat } from "./coding.ts";
-import { checkTensor, readSafetensors, type SafeTensor } from "./safetensors.ts";
+import { readSafetensors, type SafeTensor } from "./safetensors.ts";
 
 // Weights whose codes are read at a time: 256 KiB a bit, so always whole checksum tiles.
 const READ = 32 * CHECKSUM_TILE;
@@ -38,16 +37,16 @@ export function find<T>(tensors: ReadonlyMap<string, T>, name: string): T {
 
 /** Opens a container; reads header and checksums. Without `check`, nothing is compared with them. */
 export async function openContainer(source: ByteSource, scope: DecodeScope, check: boolean): Promise<Container> {
-  const safetensors = await readSafetensors(source);
-  const header = parseContainer(safetensors);
+  const file = await readSafetensors(source);
   // number of each tensor's first checksum; the header's own are the first of all
   const firstSum = new Map<SafeTensor, number>();
-  let sumCount = checksumCount(safetensors.bytes.length);
-  for (const tensor of safetensors.tensors.values()) {
+  let sumCount = checksumCount(file.bytes.length);
+  for (const tensor of file.tensors.values()) {
     firstSum.set(tensor, sumCount);
     if (tensor.name !== CHECKSUMS_NAME) sumCount += checksumCount(tensor.byteLength);
   }
-  const { offset, byteLength } = checkTensor(safetensors.tensors, CHECKSUMS_NAME, "U8", sumCount * 8);
+  const header = parseContainer(file, sumCount);
+  const { offset, byteLength } = header.checksums;
   const sums = check && new BigInt64Array(copy(await source.read(offset, offset + byteLength)));
   const tileAt = scope.reserve(CHECKSUM_TILE);
 
@@ -61,7 +60,7 @@ export async function openContainer(source: ByteSource, scope: DecodeScope, chec
       }
     }
   };
-  compare(safetensors.bytes, 0, "header");
+  compare(file.bytes, 0, "header");
 
   const read = async (tensor: SafeTensor, start = 0, end: number = tensor.byteLength): Promise<Uint8Array> => {
     const bytes = await source.read(tensor.offset + start, tensor.offset + end);
@@ -73,14 +72,14 @@ export async function openContainer(source: ByteSource, scope: DecodeScope, chec
     header,
     read,
     async *tiles(tensor) {
-      const { shape, dtype, bits, parts: [codebookPart, codes, scales] } = tensor;
+      const { levels, dtype, bits, grouping, parts: [codebookPart, codes, scales] } = tensor;
       const codebook = checked(codebookPart, new Float32Array(copy(await read(codebookPart))), Number.MAX_VALUE);
       const values = scales && checked(scales, fromHalves(new Uint16Array(copy(await read(scales)))), 65504);
-      const scale = values && ({ per: tensor.scalePer, values } as Scale);
+      const scale = values && ({ per: tensor.scale, values } as Scale);
       const mark = scope.mark();
       try {
-        const { tileSize, tile } = tileDecoder(scope, { ...tensor, codebook, scale }, roundFormat(dtype));
-        const total = countElements(shape);
+        const { tileSize, tile } = tileDecoder(scope, { levels, codebook, scale }, grouping, roundFormat(dtype));
+        const total = grouping.count;
         for (let from = 0, end = 0; from < total; from = end) {
           end = Math.min(from + READ, total);
           // the last stretch has the padding
@@ -104,8 +103,7 @@ export function copy(bytes: Uint8Array): ArrayBuffer {
 
 /** `values`, if none of them is larger than `largest` or not a number. */
 function checked({ name }: SafeTensor, values: Float32Array, largest: number): Float32Array {
-  const wrong = values.find((x) => !(Math.abs(x) <= largest));
-  if (wrong !== undefined) throw malformed(name, `holds ${wrong}`);
+  if (!values.every((x) => Math.abs(x) <= largest)) throw malformed(name, "is not finite");
   return values;
 }
 

@@ -87,9 +87,8 @@ function codedParts(scope: EncodeScope, c: NewCoded, taken: Set<string>): { part
   const content = padding > 0 ? [c.codes, new Uint8Array(padding)] : [c.codes];
   parts.push({ name: codesName, dtype: "U8", shape: [byteLength], byteLength, content });
   const bits = bitsForLevels(levels);
-  const scalePer = scale?.per ?? "none";
   const base = { levels, granularity, axis, groupSize, shape };
-  return { parts, entry: { ...base, dtype, bits, scalePer, codebookName, scaleName, codesName } };
+  return { parts, entry: { ...base, dtype, bits, scale: scale?.per ?? "none", codebookName, scaleName, codesName } };
 }
 
 function bytesPart(name: string, dtype: string, shape: readonly number[], bytes: Uint8Array): Part {

@@ -11,10 +11,18 @@ export function clusterLayer(workspace: Workspace, layer: Layer, plan: SlqPlan):
   if (plan.grid === "pow2") return bestPowers(workspace.halfOctaves(layer), layer.levels, frozen, layer.format);
   if (plan.grid === "inq") {
     // fixed by the weights before the first round; pruning may have frozen zero
-    return layer.codebook.length > 1 ? layer.codebook : inqPowers(workspace.largestFree(layer), layer.levels, layer.format);
+    return layer.codebook.length > 1
+      ? layer.codebook
+      : inqPowers(workspace.largestFree(layer), layer.levels, layer.format);
   }
   if (plan.symmetric) return symmetricClusters(workspace, layer, frozen);
-  return freeClusters(workspace, layer, withZero(frozen, plan.pinZero && layer.levels > frozen.length), layer.levels, false);
+  return freeClusters(
+    workspace,
+    layer,
+    withZero(frozen, plan.pinZero && layer.levels > frozen.length),
+    layer.levels,
+    false,
+  );
 }
 
 // Magnitudes are clustered with zero among the values where levels are odd; every other value has its negative.
@@ -29,7 +37,13 @@ function withZero(values: readonly number[], zero: boolean): number[] {
   return zero && !values.includes(0) ? [...values, 0] : [...values];
 }
 
-function freeClusters(workspace: Workspace, layer: Layer, values: readonly number[], levels: number, absolute: boolean): Float32Array {
+function freeClusters(
+  workspace: Workspace,
+  layer: Layer,
+  values: readonly number[],
+  levels: number,
+  absolute: boolean,
+): Float32Array {
   const pins = [...values].sort((a, b) => a - b);
   if (layer.free === 0 || pins.length >= levels) return Float32Array.from(pins);
   const options: ClusterOptions = { levels, method: "optimal", pins, format: layer.format, start: "linear", steps: 0 };

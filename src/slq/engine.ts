@@ -3,7 +3,7 @@ import { WlqError } from "../error.ts";
 import type { Layer } from "./layer.ts";
 import { type Evaluate, Losses } from "./losses.ts";
 import type { SlqPlan } from "./plan.ts";
-import { recordOf, type RoundRecord, type RoundReport } from "./report.ts";
+import { type RoundRecord, type RoundReport, recordOf } from "./report.ts";
 import { type GivenLosses, Round } from "./round.ts";
 import { countRounds } from "./schedule.ts";
 import { planText, type SlqState, stateBytes } from "./state.ts";
@@ -35,7 +35,7 @@ export interface Probe {
   readonly codebook: Float32Array;
   /** Which of its values are frozen already: 1 or 0 each. */
   readonly frozen: Uint8Array;
-  /** Of every weight; the engine's own array, which the next round changes. */
+  /** Of every weight. */
   readonly codes: Uint8Array;
 }
 
@@ -131,9 +131,11 @@ export class Slq {
   async probe(): Promise<Probe[]> {
     return await this.#alone(async () => {
       this.#refuseMoved();
-      const layers = new Round(this.#state, this.#workspace, "error").probe();
-      return layers.map(({ name, codebook, frozen, codes }) => ({
-        layer: name, codebook: codebook.slice(), frozen: frozen.slice(), codes,
+      return await new Round(this.#state, this.#workspace, "error").probe(({ name, codebook, frozen, codes }) => ({
+        layer: name,
+        codebook: codebook.slice(),
+        frozen: frozen.slice(),
+        codes: codes.slice(),
       }));
     });
   }

@@ -10,7 +10,8 @@ export type FieldReader = <T>(key: string, expected: string, ok: (value: unknown
 export function fieldsOf(what: string, json: unknown): FieldReader {
   return (key, expected, ok) => {
     const value = isObject(json) && Object.hasOwn(json, key) ? json[key] : undefined;
-    if (!ok(value)) throw malformed(undefined, `${what}: ${key} is ${JSON.stringify(value)?.slice(0, 100)}, expected ${expected}`);
+    if (!ok(value))
+      throw malformed(undefined, `${what}: ${key} is ${JSON.stringify(value)?.slice(0, 100)}, expected ${expected}`);
     return value;
   };
 }

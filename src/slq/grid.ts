@@ -2,7 +2,11 @@
 import type { RoundFormat } from "../decode.ts";
 
 // Exponents whose powers float32, float16 and bfloat16 have; the lowest normal ones for the wide formats.
-const EXPONENTS: readonly [F32: Range, F16: Range, BF16: Range] = [[-126, 127], [-24, 15], [-126, 127]];
+const EXPONENTS: readonly [F32: Range, F16: Range, BF16: Range] = [
+  [-126, 127],
+  [-24, 15],
+  [-126, 127],
+];
 type Range = readonly [lowest: number, highest: number];
 
 /** Counts and mantissa sums of magnitudes, 512 half octaves (see `assembly/octaves.ts`). */
@@ -12,7 +16,12 @@ export type HalfOctaves = BigUint64Array;
  * The codebook of `levels` (odd) values, zero and pairs of powers of two in a row, with the least squared error; among
  * equals the highest. All windows that hold the `frozen` values are tried, exactly. Ascending.
  */
-export function bestPowers(table: HalfOctaves, levels: number, frozen: readonly number[], format: RoundFormat): Float32Array {
+export function bestPowers(
+  table: HalfOctaves,
+  levels: number,
+  frozen: readonly number[],
+  format: RoundFormat,
+): Float32Array {
   const [lowest, highest] = EXPONENTS[format];
   const size = Math.min((levels - 1) / 2, highest - lowest + 1);
   const cells = cellsOf(table);
@@ -73,6 +82,8 @@ function powers(low: number, top: number): Float32Array {
 interface Cell {
   readonly count: number;
   readonly sum: number;
+  /** floor(log2) of its magnitudes. */
+  readonly floor: number;
   /** Of the power of two that is nearest. */
   readonly exponent: number;
 }
@@ -85,7 +96,9 @@ function cellsOf(table: HalfOctaves): Cell[] {
     if (count === 0) continue;
     const biased = i >> 1;
     const sum = Number(table[2 * i + 1]) * 2 ** (Math.max(biased, 1) - 150);
-    if (sum > 0) cells.push({ count, sum, exponent: biased > 0 ? biased - 127 + (i & 1) : -127 + (i & 1) });
+    // below the normal numbers only the upper half, from 2^-127 on, can be nearer to a power than to zero
+    const floor = biased > 0 ? biased - 127 : -128 + (i & 1);
+    if (sum > 0) cells.push({ count, sum, floor, exponent: floor + (i & 1) });
   }
   return cells;
 }
@@ -93,9 +106,8 @@ function cellsOf(table: HalfOctaves): Cell[] {
 // Squared error up to the constant sum of squares. Half of the lowest power and more goes to it, less to zero.
 function costOf(cells: readonly Cell[], low: number, top: number): number {
   let cost = 0;
-  for (const { count, sum, exponent } of cells) {
-    // [2^(low - 1), 1.5 * 2^(low - 1)) is nearest to the lowest power
-    if (exponent < low - 1) continue;
+  for (const { count, sum, floor, exponent } of cells) {
+    if (floor < low - 1) continue;
     const c = 2 ** Math.max(low, Math.min(top, exponent));
     cost += c * (c * count - 2 * sum);
   }

@@ -10,12 +10,20 @@ import { loadKernels, Workspace } from "./workspace.ts";
 export { WlqError, type WlqErrorCode } from "../error.ts";
 export type { Tensor } from "../tensor.ts";
 export type { Moved, NextOptions, Probe, Slq } from "./engine.ts";
-export { initSlq, type InitSlqOptions } from "./init.ts";
+export { type InitSlqOptions, initSlq } from "./init.ts";
 export type { Evaluate, Trial } from "./losses.ts";
 export { maskF32 } from "./mask.ts";
 export {
-  type Grid, type LayerPlan, type LayerRule, type PartitionBy, presets, type PruneOptions, type ReferenceOptions,
-  SLQ_DEFAULTS, type SlqOptions, type SlqPlan,
+  type Grid,
+  type LayerPlan,
+  type LayerRule,
+  type PartitionBy,
+  type PruneOptions,
+  presets,
+  type ReferenceOptions,
+  SLQ_DEFAULTS,
+  type SlqOptions,
+  type SlqPlan,
 } from "./plan.ts";
 export type { ClusterReport, LayerReport, RoundRecord, RoundReport } from "./report.ts";
 export type { GivenLosses } from "./round.ts";
@@ -39,7 +47,10 @@ export type SlqLayers = Readonly<Record<string, Float32Array | Tensor>>;
  */
 export async function createSlq(layers: SlqLayers, options: SlqOptions = {}): Promise<Slq> {
   const tensors = new Map(Object.entries(layers).map(([name, weights]) => [name, asTensor(name, weights)]));
-  const plan = planSlq([...tensors].map(([name, { shape }]) => ({ name, shape })), options);
+  const plan = planSlq(
+    [...tensors].map(([name, { shape }]) => ({ name, shape })),
+    options,
+  );
   await loadKernels();
   const chosen = plan.layers.map(({ name, levels }) => {
     const { data, shape } = tensors.get(name) as Live;
@@ -83,7 +94,9 @@ function asTensor(name: string, weights: Float32Array | Tensor): Live {
   }
   const count = countElements(weights.shape, name);
   if (count !== weights.data.length) {
-    throw new RangeError(`layer "${name}": shape [${weights.shape.join(", ")}] has ${count} elements, data has ${weights.data.length}`);
+    throw new RangeError(
+      `layer "${name}": shape [${weights.shape.join(", ")}] has ${count} elements, data has ${weights.data.length}`,
+    );
   }
   return weights;
 }

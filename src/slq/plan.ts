@@ -1,5 +1,12 @@
 // Plan: the options of SLQ rounds, checked against the layers, as plain data that a state file keeps.
-import { type Schedule, checkClusters, checkFractions, checkStates, defaultClusters, PRUNE_SCHEDULE } from "./schedule.ts";
+import {
+  checkClusters,
+  checkFractions,
+  checkStates,
+  defaultClusters,
+  PRUNE_SCHEDULE,
+  type Schedule,
+} from "./schedule.ts";
 
 /** The codebook's values: free centroids (SLQ), zero and powers of two (ESLQ), or INQ's powers with INQ's rule. */
 export type Grid = "free" | "pow2" | "inq";
@@ -64,7 +71,9 @@ export interface SlqOptions {
 }
 
 /** The defaults of {@link SlqOptions}; the command line shows the same. */
-export const SLQ_DEFAULTS: Readonly<Required<Pick<SlqOptions, "levels" | "grid" | "pinZero" | "symmetric" | "across" | "evaluations">>> = {
+export const SLQ_DEFAULTS: Readonly<
+  Required<Pick<SlqOptions, "levels" | "grid" | "pinZero" | "symmetric" | "across" | "evaluations">>
+> = {
   levels: 17,
   grid: "free",
   pinZero: true,
@@ -74,7 +83,7 @@ export const SLQ_DEFAULTS: Readonly<Required<Pick<SlqOptions, "levels" | "grid" 
 };
 
 /** Known methods as options: spread one and change what you like, `{ ...presets.slq, levels: 9 }`. */
-export const presets = {
+export const presets: Readonly<Record<"slq" | "eslq" | "mlq" | "inq" | "reference", SlqOptions>> = {
   /** SLQ of the paper: optimal clusters, by measured loss where `evaluate` is given. */
   slq: { levels: 17, grid: "free", pinZero: true },
   /** ESLQ: SLQ with zero and powers of two. */
@@ -85,7 +94,7 @@ export const presets = {
   inq: { levels: 17, grid: "inq", partition: "magnitude", schedule: { fractions: [0.5, 0.75, 0.875, 1] } },
   /** The seed's code (yuhuixu1993/WLQ), to the bit. */
   reference: { levels: 17, grid: "free", partition: "magnitude", reference: { carry: "exact", steps: 10 } },
-} as const satisfies Record<string, SlqOptions>;
+};
 
 /** A layer as a plan sees it; no shape: it is taken as a weight. */
 export interface LayerShape {
@@ -122,24 +131,33 @@ export interface SlqPlan {
 export function planSlq(layers: readonly LayerShape[], options: SlqOptions): SlqPlan {
   const D = SLQ_DEFAULTS;
   const grid = oneOf("grid", options.grid ?? D.grid, ["free", "pow2", "inq"]);
-  const partition = options.partition === undefined ? null : oneOf("partition", options.partition, ["loss", "magnitude", "error"]);
+  const partition =
+    options.partition === undefined ? null : oneOf("partition", options.partition, ["loss", "magnitude", "error"]);
   const across = options.across ?? D.across;
   const symmetric = options.symmetric ?? D.symmetric;
   const evaluations = options.evaluations ?? D.evaluations;
   if (!Number.isSafeInteger(evaluations) || evaluations < 1) {
     throw new RangeError(`evaluations must be a positive integer, got ${evaluations}`);
   }
-  if (across && partition === "magnitude") throw new RangeError('across compares losses or errors: partition "magnitude" has none');
-  if (symmetric && grid !== "free") throw new RangeError(`grid "${grid}" is symmetric already: symmetric is for grid "free"`);
+  if (across && partition === "magnitude")
+    throw new RangeError('across compares losses or errors: partition "magnitude" has none');
+  if (symmetric && grid !== "free")
+    throw new RangeError(`grid "${grid}" is symmetric already: symmetric is for grid "free"`);
   const states = options.schedule && "states" in options.schedule ? options.schedule.states : null;
   const { prune, reference } = options;
   const parts = prune ? checkFractions("prune.schedule", prune.schedule ?? PRUNE_SCHEDULE) : [];
-  const chosen = layers.filter((layer) => isChosen(layer, options)).map((layer) => layerPlan(layer.name, options, grid));
+  const chosen = layers
+    .filter((layer) => isChosen(layer, options))
+    .map((layer) => layerPlan(layer.name, options, grid));
   if (chosen.length === 0) throw new RangeError(`none of the ${layers.length} layers is to be quantized`);
   if (across && chosen.some(({ schedule }) => !schedule || "fractions" in schedule)) {
     throw new RangeError("across needs a schedule by clusters");
   }
-  if (states) checkStates(states, chosen.map(({ name }) => name));
+  if (states)
+    checkStates(
+      states,
+      chosen.map(({ name }) => name),
+    );
   return {
     grid,
     pinZero: options.pinZero ?? D.pinZero,
@@ -165,23 +183,34 @@ function layerPlan(name: string, options: SlqOptions, grid: Grid): LayerPlan {
   const own = rule?.levels !== undefined || rule?.bits !== undefined;
   const levels = levelsOf(name, own ? rule : options);
   if (grid !== "free" && levels % 2 === 0) {
-    throw new RangeError(`layer "${name}": grid "${grid}" is zero and pairs of powers of two, so levels are odd, got ${levels}`);
+    throw new RangeError(
+      `layer "${name}": grid "${grid}" is zero and pairs of powers of two, so levels are odd, got ${levels}`,
+    );
   }
   const sparsity = rule?.sparsity ?? options.prune?.sparsity ?? 0;
-  if (!(sparsity >= 0 && sparsity <= 1)) throw new RangeError(`layer "${name}": sparsity must be 0 to 1, got ${sparsity}`);
-  if (sparsity > 0 && !options.prune) throw new RangeError(`layer "${name}": sparsity ${sparsity} needs the option prune`);
+  if (!(sparsity >= 0 && sparsity <= 1))
+    throw new RangeError(`layer "${name}": sparsity must be 0 to 1, got ${sparsity}`);
+  if (sparsity > 0 && !options.prune)
+    throw new RangeError(`layer "${name}": sparsity ${sparsity} needs the option prune`);
   return { name, levels, schedule: scheduleOf(name, levels, rule, options), sparsity };
 }
 
-function scheduleOf(name: string, levels: number, rule: LayerRule | undefined, options: SlqOptions): LayerPlan["schedule"] {
+function scheduleOf(
+  name: string,
+  levels: number,
+  rule: LayerRule | undefined,
+  options: SlqOptions,
+): LayerPlan["schedule"] {
   const general = options.schedule;
   if (general && "states" in general) {
-    if (rule?.schedule) throw new RangeError(`layer "${name}": a schedule by states is for all layers, a rule cannot change it`);
+    if (rule?.schedule)
+      throw new RangeError(`layer "${name}": a schedule by states is for all layers, a rule cannot change it`);
     if (levels < 3) throw new RangeError(`layer "${name}": a schedule by states needs 3 levels or more, got ${levels}`);
     return undefined;
   }
   const schedule = rule?.schedule ?? general ?? { clusters: defaultClusters(levels) };
-  if ("states" in schedule) throw new RangeError(`layer "${name}": a schedule by states is for all layers, not for a rule`);
+  if ("states" in schedule)
+    throw new RangeError(`layer "${name}": a schedule by states is for all layers, not for a rule`);
   if ("fractions" in schedule) return { fractions: checkFractions(`layer "${name}": fractions`, schedule.fractions) };
   return { clusters: checkClusters(name, schedule.clusters, levels) };
 }
@@ -195,22 +224,38 @@ function levelsOf(name: string, { levels, bits }: Pick<SlqOptions, "levels" | "b
     throw new RangeError(`layer "${name}": levels must be an integer from 2 to 256, got ${wanted}`);
   }
   if (bits !== undefined && wanted !== 2 ** (bits - 1) + 1) {
-    throw new RangeError(`levels ${levels} and bits ${bits} contradict each other: ${bits} bits are ${2 ** (bits - 1) + 1} levels here`);
+    throw new RangeError(
+      `levels ${levels} and bits ${bits} contradict each other: ${bits} bits are ${2 ** (bits - 1) + 1} levels here`,
+    );
   }
   return wanted;
 }
 
-function planReference(reference: ReferenceOptions, options: SlqOptions, layers: readonly LayerPlan[]): Required<ReferenceOptions> {
+function planReference(
+  reference: ReferenceOptions,
+  options: SlqOptions,
+  layers: readonly LayerPlan[],
+): Required<ReferenceOptions> {
   const carry = oneOf("reference.carry", reference.carry ?? "exact", ["exact", "text6"]);
   const steps = reference.steps ?? 10;
-  if (!Number.isInteger(steps) || steps < 1) throw new RangeError(`reference.steps must be a positive integer, got ${steps}`);
-  if ((options.grid ?? "free") !== "free" || options.symmetric || options.prune || (options.partition ?? "magnitude") !== "magnitude") {
-    throw new RangeError("the reference knows free centroids and its static order only: no grid, symmetric, prune or partition");
+  if (!Number.isInteger(steps) || steps < 1)
+    throw new RangeError(`reference.steps must be a positive integer, got ${steps}`);
+  if (
+    (options.grid ?? "free") !== "free" ||
+    options.symmetric ||
+    options.prune ||
+    (options.partition ?? "magnitude") !== "magnitude"
+  ) {
+    throw new RangeError(
+      "the reference knows free centroids and its static order only: no grid, symmetric, prune or partition",
+    );
   }
   const update = reference.update ?? [];
   for (const { name, levels, schedule } of layers) {
-    if (levels % 2 === 0) throw new RangeError(`layer "${name}": the reference is defined for odd levels, got ${levels}`);
-    if (!schedule || !("clusters" in schedule)) throw new RangeError(`layer "${name}": the reference needs a schedule by clusters`);
+    if (levels % 2 === 0)
+      throw new RangeError(`layer "${name}": the reference is defined for odd levels, got ${levels}`);
+    if (!schedule || !("clusters" in schedule))
+      throw new RangeError(`layer "${name}": the reference needs a schedule by clusters`);
     if (update.length > 0 && update.length !== schedule.clusters.length) {
       throw new RangeError(`reference.update has ${update.length} rounds, layer "${name}" ${schedule.clusters.length}`);
     }
@@ -224,7 +269,8 @@ function planReference(reference: ReferenceOptions, options: SlqOptions, layers:
 }
 
 function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
-  if (!allowed.includes(value)) throw new RangeError(`${name} must be one of ${allowed.join(", ")}, got ${String(value)}`);
+  if (!allowed.includes(value))
+    throw new RangeError(`${name} must be one of ${allowed.join(", ")}, got ${String(value)}`);
   return value;
 }
 

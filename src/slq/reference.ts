@@ -8,7 +8,13 @@ import type { Workspace } from "./workspace.ts";
  * The centroids of round `round` (from 0), in the seed's order, 0, +, -, +, - … Codes of the layer are those of the last
  * assignment, which is relative to the centroids before the last update.
  */
-export function referenceRound(workspace: Workspace, layer: Layer, plan: SlqPlan, round: number, frozen: number): Float32Array {
+export function referenceRound(
+  workspace: Workspace,
+  layer: Layer,
+  plan: SlqPlan,
+  round: number,
+  frozen: number,
+): Float32Array {
   const { carry = "exact", update = [], steps = 10 } = plan.reference ?? {};
   const first = update[round] ?? Math.max(1, frozen);
   let centroids: Float32Array;
@@ -28,7 +34,9 @@ export function referenceRound(workspace: Workspace, layer: Layer, plan: SlqPlan
 /** 0, then n_max / 2^m and its negative; n_max = 2^floor(log2(max|w|)). */
 function startGrid(largest: number, levels: number): Float32Array {
   const top = largest > 0 ? exponentOf(largest) : 0;
-  return Float32Array.from({ length: levels }, (_, c) => (c === 0 ? 0 : (c % 2 === 1 ? 1 : -1) * 2 ** (top - ((c - 1) >> 1))));
+  return Float32Array.from({ length: levels }, (_, c) =>
+    c === 0 ? 0 : (c % 2 === 1 ? 1 : -1) * 2 ** (top - ((c - 1) >> 1)),
+  );
 }
 
 /**

@@ -68,7 +68,9 @@ export interface RoundRecord {
 export function recordOf(report: RoundReport): RoundRecord {
   const { round, frozen, partition, evaluations, baseline } = report;
   const losses = report.layers.flatMap(({ name, clusters }) => {
-    const measured = clusters.flatMap(({ value, loss }) => (loss === undefined ? [] : [[value, finite(loss)] as const]));
+    const measured = clusters.flatMap(({ value, loss }) =>
+      loss === undefined ? [] : [[value, finite(loss)] as const],
+    );
     return measured.length > 0 ? [[name, measured] as const] : [];
   });
   const layers = report.layers.flatMap(({ name, loss }) => (loss === undefined ? [] : [[name, finite(loss)] as const]));

@@ -47,23 +47,58 @@ export class Round {
     this.#given = given;
   }
 
-  /** Runs it. Whatever is thrown, weights and masks are as before. */
+  /** Runs it. Where something is thrown, all is as before. */
   async run(snapped: number): Promise<RoundReport> {
-    const work = this.#prepare(await this.#tasks());
-    await this.#partition(work);
+    const work = await this.#orUndo(async () => {
+      const all = this.#prepare(await this.#tasks());
+      await this.#partition(all);
+      return all;
+    });
     const frozen = work.map(({ layer }) => layer.frozen);
     for (const item of work) this.#apply(item);
     this.#state.round++;
     return this.#report(work, frozen, snapped);
   }
 
-  /** The layers whose clusters the round partitions, clustered and coded. */
-  probe(): Layer[] {
+  /** Clusters the layers as the round would, hands out those that it would partition, and leaves all as it was. */
+  async probe<T>(of: (layer: Layer) => T): Promise<T[]> {
     const { plan, layers, round } = this.#state;
     const untouched = this.#untouched();
-    if (needsOrder(plan, round, untouched.length)) return untouched.map((l) => this.#clustered(layers[l] as Layer).layer);
-    const work = this.#prepare(tasksOf(plan, round, this.#states(), untouched));
-    return work.flatMap(({ layer, cost }) => (cost ? [layer] : []));
+    const order = needsOrder(plan, round, untouched.length);
+    const tasks = tasksOf(plan, round, this.#states(), untouched);
+    const undo = this.#undo();
+    try {
+      const wanted = layers.filter((_, l) =>
+        order ? untouched.includes(l) : !["rest", "prune"].includes(tasks[l]?.do ?? ""),
+      );
+      return wanted.map((layer) => of(this.#clustered(layer).layer));
+    } finally {
+      undo();
+    }
+  }
+
+  async #orUndo<T>(work: () => Promise<T>): Promise<T> {
+    const undo = this.#undo();
+    try {
+      return await work();
+    } catch (error) {
+      undo();
+      throw error;
+    }
+  }
+
+  // Remembers codebooks; what puts them back also finds the codes again.
+  #undo(): () => void {
+    const before = this.#state.layers.map(({ codebook, frozen }) => ({ codebook, frozen }));
+    return () => {
+      for (const [l, layer] of this.#state.layers.entries()) {
+        const { codebook, frozen } = before[l] as { codebook: Float32Array; frozen: Uint8Array };
+        if (layer.codebook === codebook) continue;
+        layer.codebook = codebook;
+        layer.frozen = frozen;
+        this.#workspace.recode(layer);
+      }
+    };
   }
 
   #states(): number[] {
@@ -91,7 +126,9 @@ export class Round {
         harm.set(l, totalOf(cost.errors) / (cost.sumSquares || 1));
         continue;
       }
-      const loss = this.#given ? this.#given[layer.name]?.[0] : await this.#measured?.of(layer, [...layer.codebook.keys()]);
+      const loss = this.#given
+        ? this.#given[layer.name]?.[0]
+        : await this.#measured?.of(layer, [...layer.codebook.keys()]);
       if (loss === undefined || loss === null) continue;
       harm.set(l, loss);
       this.#layerLosses.set(l, loss);
@@ -158,7 +195,11 @@ export class Round {
       for (const { layer, code } of order) if (left-- > 0) (work[layer] as Work).freezes[code] = 1;
       return;
     }
-    for (const [l, item] of work.entries()) takeClusters(item, order.filter(({ layer }) => layer === l));
+    for (const [l, item] of work.entries())
+      takeClusters(
+        item,
+        order.filter(({ layer }) => layer === l),
+      );
   }
 
   #choosesClusters({ task }: Work): boolean {
@@ -280,7 +321,9 @@ function wastedLevels({ layer, cost }: Work): string[] {
   if (!cost) return [];
   const unused = cost.counts.filter((count) => count === 0).length + layer.levels - layer.codebook.length;
   if (unused === 0) return [];
-  return [`layer "${layer.name}": ${unused} of ${layer.levels} values have no weights; powers of two saturate near 14 dB, fewer levels do as well`];
+  return [
+    `layer "${layer.name}": ${unused} of ${layer.levels} values have no weights; powers of two saturate near 14 dB, fewer levels do as well`,
+  ];
 }
 
 function totalOf(values: Float64Array | Uint8Array): number {

@@ -42,9 +42,12 @@ export function defaultClusters(levels: number): number[] {
 
 /** Throws `RangeError` unless the counts ascend to `levels`. */
 export function checkClusters(layer: string, clusters: readonly number[], levels: number): readonly number[] {
-  const ok = clusters.every((n, i) => Number.isInteger(n) && n >= 1 && n > (clusters[i - 1] ?? 0)) && clusters.at(-1) === levels;
+  const ok =
+    clusters.every((n, i) => Number.isInteger(n) && n >= 1 && n > (clusters[i - 1] ?? 0)) && clusters.at(-1) === levels;
   if (!ok) {
-    throw new RangeError(`layer "${layer}": a schedule by clusters ascends to the ${levels} levels, got [${clusters.join(", ")}]`);
+    throw new RangeError(
+      `layer "${layer}": a schedule by clusters ascends to the ${levels} levels, got [${clusters.join(", ")}]`,
+    );
   }
   return [...clusters];
 }
@@ -58,9 +61,13 @@ export function checkFractions(what: string, fractions: readonly number[]): read
 }
 
 /** Throws `RangeError` unless a list of steps names every layer twice. */
-export function checkStates(states: "loss" | "depth-first" | readonly (readonly string[])[], layers: readonly string[]): void {
+export function checkStates(
+  states: "loss" | "depth-first" | readonly (readonly string[])[],
+  layers: readonly string[],
+): void {
   if (states === "loss" || states === "depth-first") return;
-  if (!Array.isArray(states)) throw new RangeError(`states must be "loss", "depth-first" or a list, got ${String(states)}`);
+  if (!Array.isArray(states))
+    throw new RangeError(`states must be "loss", "depth-first" or a list, got ${String(states)}`);
   const counts = new Map(layers.map((name) => [name, 0]));
   for (const names of states) {
     if (!Array.isArray(names) || new Set(names).size !== names.length) {
@@ -68,12 +75,14 @@ export function checkStates(states: "loss" | "depth-first" | readonly (readonly 
     }
     for (const name of names) {
       const count = counts.get(name);
-      if (count === undefined) throw new RangeError(`states name the layer "${name}", which is not among ${layers.join(", ")}`);
+      if (count === undefined)
+        throw new RangeError(`states name the layer "${name}", which is not among ${layers.join(", ")}`);
       counts.set(name, count + 1);
     }
   }
   for (const [name, count] of counts) {
-    if (count !== 2) throw new RangeError(`states must name the layer "${name}" twice (0 to 1, 1 to 2), got ${count} times`);
+    if (count !== 2)
+      throw new RangeError(`states must name the layer "${name}" twice (0 to 1, 1 to 2), got ${count} times`);
   }
 }
 

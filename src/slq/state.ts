@@ -1,8 +1,14 @@
 // State: all that rounds need to go on, as one safetensors file: weights, masks, codebooks, plan, losses.
-import {
-  checkTensor, freeName, type NewTensor, readSafetensors, type SafetensorsHeader, safetensorsHead,
-} from "../container/safetensors.ts";
+
 import { TILE } from "../cluster.ts";
+import {
+  checkTensor,
+  freeName,
+  type NewTensor,
+  readSafetensors,
+  type SafetensorsHeader,
+  safetensorsHead,
+} from "../container/safetensors.ts";
 import { malformed, WlqError } from "../error.ts";
 import type { Segment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
@@ -46,11 +52,18 @@ export interface StateRest {
 }
 
 /** The file's segments. Weights are views of the live ones: write them before these change. */
-export function stateSegments(state: SlqState, fingerprint: string, workspace: Workspace | undefined, rest?: StateRest): Segment[] {
+export function stateSegments(
+  state: SlqState,
+  fingerprint: string,
+  workspace: Workspace | undefined,
+  rest?: StateRest,
+): Segment[] {
   const { plan, round, layers, history } = state;
   const taken = new Set([...layers.map(({ name }) => name), ...(rest?.parts ?? []).map(({ name }) => name)]);
   const place = new Map(rest?.order.map((name, i) => [name, i]));
-  const parts: StatePart[] = layers.map((layer) => part(layer.name, layer.dtype, layer.shape, inDtype(layer, workspace)));
+  const parts: StatePart[] = layers.map((layer) =>
+    part(layer.name, layer.dtype, layer.shape, inDtype(layer, workspace)),
+  );
   parts.push(...(rest?.parts ?? []));
   parts.sort((a, b) => (place.get(a.name) ?? 0) - (place.get(b.name) ?? 0));
   const entries = layers.map(({ name, shape, mask, codebook, frozen, state: own }) => {
@@ -119,22 +132,30 @@ export interface ReadState {
 export async function readState(source: ByteSource, workspace: Workspace): Promise<ReadState> {
   const header = await readSafetensors(source);
   const text = header.metadata[STATE_KEY];
-  if (text === undefined) throw new WlqError("unsupported", `this file is no SLQ state: it has no metadata "${STATE_KEY}"`);
+  if (text === undefined)
+    throw new WlqError("unsupported", `this file is no SLQ state: it has no metadata "${STATE_KEY}"`);
   const json = parseObject(STATE_KEY, text);
   if (json.version !== VERSION) {
-    throw new WlqError("unsupported", `the state is of version ${JSON.stringify(json.version)}, this program reads ${VERSION}`);
+    throw new WlqError(
+      "unsupported",
+      `the state is of version ${JSON.stringify(json.version)}, this program reads ${VERSION}`,
+    );
   }
   const plan = parsePlan(json.plan);
   const fingerprint = workspace.hash(new TextEncoder().encode(planText(plan)));
   if (json.fingerprint !== fingerprint) {
-    throw malformed(undefined, `the state's fingerprint is ${JSON.stringify(json.fingerprint)}, its plan has ${fingerprint}`);
+    throw malformed(
+      undefined,
+      `the state's fingerprint is ${JSON.stringify(json.fingerprint)}, its plan has ${fingerprint}`,
+    );
   }
   const { round, history } = json;
   const rounds = countRounds(plan);
   if (!Number.isInteger(round) || (round as number) < 0 || (round as number) > rounds) {
     throw malformed(undefined, `the state is at round ${JSON.stringify(round)} of ${rounds}`);
   }
-  if (!Array.isArray(history) || history.length !== round) throw malformed(undefined, `the state's history has not ${round} rounds`);
+  if (!Array.isArray(history) || history.length !== round)
+    throw malformed(undefined, `the state's history has not ${round} rounds`);
   const entries = isObject(json.layers) ? json.layers : {};
   const own = new Set<string>();
   const layers: Layer[] = [];
@@ -169,12 +190,14 @@ async function readLayer(
   if (other >= 0) throw malformed(name, `its mask has ${layer.mask[other]} at ${other}, only 0 and 1 are masks`);
   layer.free = layer.mask.reduce((sum, m) => sum + m, 0);
   const codebook = (await bytesOf("codebook", "F32")).slice();
-  if (codebook.length > levels * 4) throw malformed(name, `its codebook has ${codebook.length / 4} values for ${levels} levels`);
+  if (codebook.length > levels * 4)
+    throw malformed(name, `its codebook has ${codebook.length / 4} values for ${levels} levels`);
   layer.codebook = new Float32Array(codebook.buffer);
   if (!layer.codebook.every(Number.isFinite)) throw malformed(name, "its codebook is not finite");
   layer.frozen = new Uint8Array(layer.codebook.length);
   for (const code of field("frozen", "codes", isCodes)) {
-    if (code >= layer.frozen.length) throw malformed(name, `code ${code} is frozen, the codebook has ${layer.frozen.length} values`);
+    if (code >= layer.frozen.length)
+      throw malformed(name, `code ${code} is frozen, the codebook has ${layer.frozen.length} values`);
     layer.frozen[code] = 1;
   }
   layer.state = field("state", "0, 1 or 2", isLayerState);
@@ -182,7 +205,8 @@ async function readLayer(
   await loadWeights(workspace, { byteLength, read }, tensor.dtype, layer.data);
   workspace.recode(layer);
   const moved = workspace.firstMoved(layer);
-  if (moved >= 0) throw malformed(name, `weight ${moved} is frozen at ${layer.data[moved]}, which is no value of the codebook`);
+  if (moved >= 0)
+    throw malformed(name, `weight ${moved} is frozen at ${layer.data[moved]}, which is no value of the codebook`);
   return layer;
 }
 
@@ -217,15 +241,27 @@ function isLayerState(x: unknown): x is number {
 function parsePlan(json: unknown): SlqPlan {
   const field = fieldsOf("the plan", json);
   const bool = (x: unknown): x is boolean => typeof x === "boolean";
-  const oneOf = <T extends string | null>(...words: T[]) => (x: unknown): x is T => words.includes(x as T);
+  const oneOf =
+    <T extends string | null>(...words: T[]) =>
+    (x: unknown): x is T =>
+      words.includes(x as T);
   const states = field("states", "an order or null", (x): x is SlqPlan["states"] => {
-    return x === null || x === "loss" || x === "depth-first" || (Array.isArray(x) && x.every((n) => Array.isArray(n) && n.every(isString)));
+    return (
+      x === null ||
+      x === "loss" ||
+      x === "depth-first" ||
+      (Array.isArray(x) && x.every((n) => Array.isArray(n) && n.every(isString)))
+    );
   });
   const list = field("layers", "a list", (x): x is unknown[] => Array.isArray(x));
   try {
     const layers = list.map((entry) => parseLayerPlan(entry, states !== null));
     if (new Set(layers.map(({ name }) => name)).size !== layers.length) throw new RangeError("a layer is there twice");
-    if (states) checkStates(states, layers.map(({ name }) => name));
+    if (states)
+      checkStates(
+        states,
+        layers.map(({ name }) => name),
+      );
     const prune = field("prune", "numbers", isNumbers);
     return {
       grid: field("grid", "a grid", oneOf("free", "pow2", "inq")),
@@ -236,7 +272,9 @@ function parsePlan(json: unknown): SlqPlan {
       evaluations: field("evaluations", "a count", isCount),
       states,
       prune: prune.length > 0 ? checkFractions("prune", prune) : [],
-      reference: parseReference(field("reference", "an object or null", (x): x is object | null => x === null || isObject(x))),
+      reference: parseReference(
+        field("reference", "an object or null", (x): x is object | null => x === null || isObject(x)),
+      ),
       layers,
     };
   } catch (cause) {
@@ -248,11 +286,16 @@ function parsePlan(json: unknown): SlqPlan {
 function parseLayerPlan(json: unknown, byStates: boolean): LayerPlan {
   const field = fieldsOf("the plan", json);
   const name = field("name", "a name", isString);
-  const levels = field("levels", "2 to 256", (x): x is number => Number.isInteger(x) && (x as number) >= 2 && (x as number) <= 256);
+  const levels = field(
+    "levels",
+    "2 to 256",
+    (x): x is number => Number.isInteger(x) && (x as number) >= 2 && (x as number) <= 256,
+  );
   const sparsity = field("sparsity", "0 to 1", (x): x is number => typeof x === "number" && x >= 0 && x <= 1);
   if (byStates) return { name, levels, schedule: undefined, sparsity };
   const schedule = field("schedule", "clusters or fractions", isObject);
-  if (isNumbers(schedule.clusters)) return { name, levels, schedule: { clusters: checkClusters(name, schedule.clusters, levels) }, sparsity };
+  if (isNumbers(schedule.clusters))
+    return { name, levels, schedule: { clusters: checkClusters(name, schedule.clusters, levels) }, sparsity };
   const fractions = fieldsOf(name, schedule)("fractions", "numbers", isNumbers);
   return { name, levels, schedule: { fractions: checkFractions(name, fractions) }, sparsity };
 }

@@ -196,7 +196,10 @@ export class Workspace {
     const { encode } = this;
     const { kernels } = encode;
     const levels = codebook.length;
-    encode.f32(this.#values, 256).fill(codebook[levels - 1] ?? 0).set(codebook);
+    encode
+      .f32(this.#values, 256)
+      .fill(codebook[levels - 1] ?? 0)
+      .set(codebook);
     kernels.thresholds(this.#thresholds, this.#values, levels, 256);
     thresholds?.(encode.f32(this.#thresholds, levels - 1));
     const table = levels > 32 && layer.data.length >= TABLE_FROM ? this.#table : 0;
@@ -220,9 +223,13 @@ export class Workspace {
     const { codebook, codes } = layer;
     if (codebook.length === 0) return;
     const sorted = [...codebook.keys()].sort((a, b) => (codebook[a] as number) - (codebook[b] as number));
-    this.code(layer, codebook.map((_, i) => codebook[sorted[i] as number] as number));
+    this.code(
+      layer,
+      codebook.map((_, i) => codebook[sorted[i] as number] as number),
+    );
     // the reference's codebook does not ascend
-    if (sorted.some((c, i) => c !== i)) for (let i = 0; i < codes.length; i++) codes[i] = sorted[codes[i] as number] as number;
+    if (sorted.some((c, i) => c !== i))
+      for (let i = 0; i < codes.length; i++) codes[i] = sorted[codes[i] as number] as number;
   }
 
   // `codes` puts the codes of a tile, whose weights are there, in their place.
@@ -236,7 +243,16 @@ export class Workspace {
       encode.f32(this.#weights, count).set(data.subarray(start, start + count));
       codes(start, count);
       encode.kernels.lookup32(this.#decoded, this.#codes, count, this.#values, levels);
-      encode.kernels.measure(this.#totals, sums, this.#weights, this.#decoded, this.#codes, count, levels, this.#scratch);
+      encode.kernels.measure(
+        this.#totals,
+        sums,
+        this.#weights,
+        this.#decoded,
+        this.#codes,
+        count,
+        levels,
+        this.#scratch,
+      );
     }
     const totals = encode.f64(this.#totals, 2 * levels);
     const [sumSquares = 0, worst = 0] = encode.f64(sums, 2);
@@ -252,12 +268,23 @@ export class Workspace {
   freeze(layer: Layer, freezes: Uint8Array): void {
     const slq = this.#slq;
     const { data, mask, codes, codebook } = layer;
-    slq.u8(this.#freezes, 256).fill(0).set(freezes.map((f) => (f ? 255 : 0)));
+    slq
+      .u8(this.#freezes, 256)
+      .fill(0)
+      .set(freezes.map((f) => (f ? 255 : 0)));
     this.#putCodebook(codebook);
     let free = 0;
     for (let start = 0; start < data.length; start += TILE) {
       const count = this.#load(data, start, mask, codes);
-      slq.kernels.freeze(this.#tile, this.#mask, this.#tileCodes, count, this.#codebook, codebook.length, this.#freezes);
+      slq.kernels.freeze(
+        this.#tile,
+        this.#mask,
+        this.#tileCodes,
+        count,
+        this.#codebook,
+        codebook.length,
+        this.#freezes,
+      );
       free += slq.kernels.countFree(this.#mask, count);
       data.set(slq.f32(this.#tile, count), start);
       mask.set(slq.u8(this.#mask, count), start);
@@ -311,7 +338,14 @@ export class Workspace {
     this.#putCodebook(codebook);
     for (let start = 0; start < data.length; start += TILE) {
       const count = this.#load(data, start, mask, codes);
-      const at = slq.kernels.firstMoved(this.#tile, this.#mask, this.#tileCodes, count, this.#codebook, codebook.length);
+      const at = slq.kernels.firstMoved(
+        this.#tile,
+        this.#mask,
+        this.#tileCodes,
+        count,
+        this.#codebook,
+        codebook.length,
+      );
       if (at < count) return start + at;
     }
     return -1;

@@ -10,7 +10,7 @@ type Embedded = string | WebAssembly.Module;
 /**
  * A binary: compiled at first use or by `init`, then instantiated as often as needed.
  *
- * Embedded as raw deflate of: SIMD build's size (u32, little-endian), SIMD build, scalar build. Text that is base64
+ * Embedded as raw deflate of: scalar build's size (u32, little-endian), scalar build, SIMD build. Text that is base64
  * hides from gzip what the two have in common; compressed before, they cost half.
  */
 export class Binary {
@@ -65,6 +65,6 @@ async function unfold(embedded: string, simd: boolean): Promise<ArrayBuffer> {
   const deflated = new Response(Uint8Array.from(atob(embedded), (c) => c.charCodeAt(0))).body as ReadableStream;
   const bytes = await new Response(deflated.pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
   const end = 4 + new DataView(bytes).getUint32(0, true);
-  const vector = bytes.slice(4, end);
-  return simd && WebAssembly.validate(vector) ? vector : bytes.slice(end);
+  const vector = bytes.slice(end);
+  return simd && WebAssembly.validate(vector) ? vector : bytes.slice(4, end);
 }

@@ -97,7 +97,7 @@ describe("OpenCV in the QR reader", () => {
   async function count(changed: QrModels, of: readonly QrImage[] = images): Promise<number> {
     const reader = await openReader(changed);
     try {
-      return of.filter((image) => reader.read(image).includes(image.text)).length;
+      return of.filter((image) => reader.read(image).some(({ text }) => text === image.text)).length;
     } finally {
       reader.close();
     }
@@ -124,8 +124,8 @@ describe("OpenCV in the QR reader", () => {
     const m = await caffe().open(byteSource(models.detector), {});
     const zeros = new Map(m.tensors.filter((t) => t.weight).map((t) => [t.name, new Uint8Array(t.byteLength)]));
     const detector = await collectSegments((await m.dense(zeros)).main);
-    // Two images, since a detector that sees codes everywhere makes the decoder slow.
-    expect(await count({ ...models, detector }, images.slice(0, 2))).toBe(0);
+    // One image, since a detector that sees codes everywhere makes the decoder slow.
+    expect(await count({ ...models, detector }, images.slice(0, 1))).toBe(0);
   });
 });
 
@@ -160,7 +160,11 @@ describe.skipIf(python === undefined)("OpenCV in Python", () => {
       half,
       write("half-dense.caffemodel", denseHalf),
     );
+    // measured 0, 0.025, 0.003, 0.025: the convolution that is furthest off
     expect(far).toHaveLength(4);
     expect(far[0]).toBe(0);
+    expect(far[1]).toBeLessThan(0.05);
+    expect(far[2]).toBeLessThan(0.01);
+    expect(far[3]).toBeLessThan(0.05);
   });
 });

@@ -45,7 +45,8 @@ export function checkSafetensors(file: Uint8Array, aligned = true): RuleFile {
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== "string") fail(`metadata ${key} is a ${typeof value}`);
   }
-  const data = file.subarray(8 + size);
+  // plain views: a Buffer's slice() would not copy
+  const data = new Uint8Array(file.buffer, file.byteOffset + 8 + size, file.length - 8 - size);
   const tensors = new Map<string, RuleTensor>();
   let end = 0;
   // in the order of the header's text, which is that of the bytes

@@ -318,6 +318,8 @@ describe("weights that are not finite", () => {
 
 describe("same bytes", () => {
   const input = safetensorsFile([weight("a", "F32", [700, 300]), weight("b", "F16", [129, 1000]), weight("c", "BF16", [90, 90]), other("d", "U8", [70_001], 70_001)]);
+  const late = (start: number, end: number): Promise<ArrayBuffer> =>
+    new Promise((done) => setTimeout(() => done(input.buffer.slice(start, end)), (start + end) % 3));
   const sources: Record<string, () => Source> = {
     "an ArrayBuffer": () => input.buffer.slice(0),
     "bytes at an odd place": () => {
@@ -326,11 +328,8 @@ describe("same bytes", () => {
       return moved;
     },
     "a Blob": () => new Blob([input]),
-    "exact ranges, at once": () => ({ byteLength: input.length, slice: (start, end) => input.buffer.slice(start, end) }),
-    "exact ranges, late": () => ({
-      byteLength: input.length,
-      slice: (start, end) => new Promise((done) => setTimeout(() => done(input.buffer.slice(start, end)), (start + end) % 3)),
-    }),
+    "exact ranges, at once": () => ({ byteLength: input.length, slice: (start: number, end: number) => input.buffer.slice(start, end) }),
+    "exact ranges, late": () => ({ byteLength: input.length, slice: late }),
   };
 
   test.each(["tensor", "channel, axis 1", "scale a group of 32"])("from whatever source, and twice: %s", async (way) => {
@@ -344,8 +343,8 @@ describe("same bytes", () => {
     }
     const { bytes } = await compressed(input, { levels: 17, ...WAYS[way] });
     const restored = await decompressed(bytes);
-    const late: Source = { byteLength: bytes.length, slice: async (start, end) => bytes.buffer.slice(start, end) };
-    expect(same(await decompressed(late), restored)).toBe(true);
+    const ranges: Source = { byteLength: bytes.length, slice: async (start: number, end: number) => bytes.buffer.slice(start, end) };
+    expect(same(await decompressed(ranges), restored)).toBe(true);
   });
 
   test("concurrent runs do not meet", async () => {

@@ -1,9 +1,10 @@
-// Instances: the four Wasm builds, and one run of a kernel on scalar and SIMD with all its memory under guard.
+// Instances: the six Wasm builds, and one run of a kernel on scalar and SIMD with all its memory under guard.
 import { readFileSync } from "node:fs";
 import type { DecodeKernels } from "../../src/wasm/decode.ts";
 import type { EncodeKernels } from "../../src/wasm/encode.ts";
+import type { SlqKernels } from "../../src/wasm/slq.ts";
 
-export const BUILDS = ["encode.scalar", "encode.simd", "decode.scalar", "decode.simd"] as const;
+export const BUILDS = ["encode.scalar", "encode.simd", "decode.scalar", "decode.simd", "slq.scalar", "slq.simd"] as const;
 
 /** A kernel's data: a typed array of the kernel's element type. */
 export type Numbers =
@@ -133,9 +134,11 @@ export class Instance<Kernels extends { readonly memory: WebAssembly.Memory }> {
 
 export type EncodeInstance = Instance<EncodeKernels>;
 export type DecodeInstance = Instance<DecodeKernels>;
+export type SlqInstance = Instance<SlqKernels>;
 
 const encode: readonly EncodeInstance[] = [new Instance("encode.scalar", 0xa5), new Instance("encode.simd", 0x5a)];
 const decode: readonly DecodeInstance[] = [new Instance("decode.scalar", 0xa5), new Instance("decode.simd", 0x5a)];
+const slq: readonly SlqInstance[] = [new Instance("slq.scalar", 0xa5), new Instance("slq.simd", 0x5a)];
 
 /** What a run yields: numbers, or a list of arrays and numbers. */
 export type Result = number | bigint | Numbers | readonly (number | bigint | Numbers)[];
@@ -148,6 +151,11 @@ export function onEncoders<T extends Result>(work: (instance: EncodeInstance) =>
 /** Runs on the scalar and the SIMD decoder; throws unless all bits are the same; returns them. */
 export function onDecoders<T extends Result>(work: (instance: DecodeInstance) => T): T {
   return onAll(decode, work);
+}
+
+/** Runs on the scalar and the SIMD build for rounds; throws unless all bits are the same; returns them. */
+export function onSlq<T extends Result>(work: (instance: SlqInstance) => T): T {
+  return onAll(slq, work);
 }
 
 /** An instance without guards and one page of memory, for reads up to its end. */
