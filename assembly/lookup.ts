@@ -13,23 +13,29 @@
 export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize, levels: i32): void {
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
-    // making the planes takes some 90 ns, as long as looking up 200 weights one by one
+    // making the planes takes as long as looking up some 200 weights one by one
     if (levels <= 32 && count >= 256) {
-      const p0 = plane32(codebook, 0);
-      const p1 = plane32(codebook, 1);
-      const p2 = plane32(codebook, 2);
-      const p3 = plane32(codebook, 3);
+      planes(dst, codebook);
       if (levels <= 16) {
+        const p0 = v128.load(dst);
+        const p1 = v128.load(dst, 16);
+        const p2 = v128.load(dst, 32);
+        const p3 = v128.load(dst, 48);
         for (; i + 16 <= count; i += 16) {
           const c = v128.load(codes + i);
           const p = dst + (i << 2);
           interleave32(p, i8x16.swizzle(p0, c), i8x16.swizzle(p1, c), i8x16.swizzle(p2, c), i8x16.swizzle(p3, c));
         }
       } else {
-        const q0 = plane32(codebook + 64, 0);
-        const q1 = plane32(codebook + 64, 1);
-        const q2 = plane32(codebook + 64, 2);
-        const q3 = plane32(codebook + 64, 3);
+        planes(dst + 64, codebook + 64);
+        const p0 = v128.load(dst);
+        const p1 = v128.load(dst, 16);
+        const p2 = v128.load(dst, 32);
+        const p3 = v128.load(dst, 48);
+        const q0 = v128.load(dst, 64);
+        const q1 = v128.load(dst, 80);
+        const q2 = v128.load(dst, 96);
+        const q3 = v128.load(dst, 112);
         const sixteen = i8x16.splat(16);
         for (; i + 16 <= count; i += 16) {
           const c = v128.load(codes + i);
@@ -63,20 +69,23 @@ export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize
 export function decode4(dst: usize, packed: usize, count: usize, codebook: usize): void {
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
-    const p0 = plane32(codebook, 0);
-    const p1 = plane32(codebook, 1);
-    const p2 = plane32(codebook, 2);
-    const p3 = plane32(codebook, 3);
-    const low = i8x16.splat(15);
-    for (; i + 32 <= count; i += 32) {
-      const bytes = v128.load(packed + (i >> 1));
-      const even = v128.and(bytes, low);
-      const odd = i8x16.shr_u(bytes, 4);
-      const a = v128.shuffle<u8>(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      const b = v128.shuffle<u8>(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-      const p = dst + (i << 2);
-      interleave32(p, i8x16.swizzle(p0, a), i8x16.swizzle(p1, a), i8x16.swizzle(p2, a), i8x16.swizzle(p3, a));
-      interleave32(p + 64, i8x16.swizzle(p0, b), i8x16.swizzle(p1, b), i8x16.swizzle(p2, b), i8x16.swizzle(p3, b));
+    if (count >= 32) {
+      planes(dst, codebook);
+      const p0 = v128.load(dst);
+      const p1 = v128.load(dst, 16);
+      const p2 = v128.load(dst, 32);
+      const p3 = v128.load(dst, 48);
+      const low = i8x16.splat(15);
+      for (; i + 32 <= count; i += 32) {
+        const bytes = v128.load(packed + (i >> 1));
+        const even = v128.and(bytes, low);
+        const odd = i8x16.shr_u(bytes, 4);
+        const a = interleaveLow8(even, odd);
+        const b = interleaveHigh8(even, odd);
+        const p = dst + (i << 2);
+        interleave32(p, i8x16.swizzle(p0, a), i8x16.swizzle(p1, a), i8x16.swizzle(p2, a), i8x16.swizzle(p3, a));
+        interleave32(p + 64, i8x16.swizzle(p0, b), i8x16.swizzle(p1, b), i8x16.swizzle(p2, b), i8x16.swizzle(p3, b));
+      }
     }
   }
   for (; i < count; i++) {
@@ -122,14 +131,11 @@ export function lookupRuns(
   }
 }
 
-// Byte `b` of 16 consecutive 32-bit values, in one vector: each round moves the bytes up and puts the one before first.
-// Once a tile: not inlined, so that the decoder stays small.
-function plane32(codebook: usize, b: usize): v128 {
-  let v = i8x16.splat(0);
-  for (let p = codebook + b + 60; p >= codebook; p -= 4) {
-    v = i8x16.replace_lane(v128.shuffle<u8>(v, v, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14), 0, load<i8>(p));
+// Bytes 0 of 16 consecutive 32-bit values to `dst`, bytes 1 behind them, and so on; results go there later.
+function planes(dst: usize, codebook: usize): void {
+  for (let i: usize = 0; i < 64; i++) {
+    store<u8>(dst + ((i & 3) << 4) + (i >> 2), load<u8>(codebook + i));
   }
-  return v;
 }
 
 // @ts-ignore: decorator

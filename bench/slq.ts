@@ -111,9 +111,9 @@ async function callers(): Promise<void> {
       1,
     );
     for (const [name, run] of [
-      ["freeze", () => workspace.freeze(layer, freezes)],
-      ["snap", () => void workspace.snap(layer)],
-      ["check", () => void workspace.firstMoved(layer)],
+      ["freeze", () => workspace.freezer.freeze(layer, freezes)],
+      ["snap", () => void workspace.freezer.snap(layer)],
+      ["check", () => void workspace.freezer.firstMoved(layer)],
     ] as const) {
       const row = measure(`${name}, ${levels} levels, the caller's arrays`, N * 5, run, 1);
       show(row, `${(row.ms / copy.ms).toFixed(2)} x copying weights and mask (${copy.ms.toFixed(2)} ms), goal 4`);

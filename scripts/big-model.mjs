@@ -41,7 +41,8 @@ function makeHead(tensors, rows, columns) {
 
 async function writeModel(path, bytes, tensors, columns, seed) {
   const rows = bytes / tensors / columns / 4;
-  if (!Number.isInteger(rows)) throw new RangeError(`${bytes} bytes are not ${tensors} tensors of whole rows of ${columns} float32`);
+  if (!Number.isInteger(rows))
+    throw new RangeError(`${bytes} bytes are not ${tensors} tensors of whole rows of ${columns} float32`);
   const block = makeBlock(seed);
   const file = await open(path, "w");
   try {
@@ -73,5 +74,11 @@ if (positionals.length !== 1) {
   process.stderr.write(HELP);
   process.exitCode = 2;
 } else {
-  await writeModel(positionals[0], Number(values.bytes), Number(values.tensors), Number(values.columns), Number(values.seed));
+  await writeModel(
+    positionals[0],
+    Number(values.bytes),
+    Number(values.tensors),
+    Number(values.columns),
+    Number(values.seed),
+  );
 }

@@ -9,7 +9,7 @@ import { copySegment, type LazySegment, type Segment } from "./io/segment.ts";
 import { checkAborted, type Sink, writeAll } from "./io/sink.ts";
 import { type ByteSource, byteSource, type Source } from "./io/source.ts";
 import { countElements, DTYPE_BITS } from "./tensor.ts";
-import { decodeBinary, decodeScope, type DecodeScope } from "./wasm/decode.ts";
+import { type DecodeScope, decodeBinary, decodeScope } from "./wasm/decode.ts";
 
 /** What a decompression did. */
 export interface DecompressReport {
@@ -58,7 +58,10 @@ async function restore(container: Container, options: FileOptions): Promise<Outp
   if (header.format === "safetensors") return restoreSafetensors(container, payloads);
   const format = formats.find((f) => f.name === header.format);
   if (!format) {
-    throw new WlqError("unsupported", `the container holds a model of format "${header.format}": hand that format in (formats: […])`);
+    throw new WlqError(
+      "unsupported",
+      `the container holds a model of format "${header.format}": hand that format in (formats: […])`,
+    );
   }
   const model = await format.open(skeletonSource(container), { skeleton: true });
   const entries = new Map(model.tensors.map((t) => [t.name, t]));

@@ -19,7 +19,15 @@ test("channels of any part of a tensor come one after another", async () => {
       reads.push(end - start);
       return bytes.subarray(start, end);
     };
-    const got = await takeChannels(read, { count: outer * groups * inner, groups, inner, outer }, width, first, last, from, to);
+    const got = await takeChannels(
+      read,
+      { count: outer * groups * inner, groups, inner, outer },
+      width,
+      first,
+      last,
+      from,
+      to,
+    );
     const want: number[] = [];
     for (let c = first; c < last; c++) {
       for (let o = from; o < to; o++) {

@@ -34,7 +34,13 @@ export async function wlq(args: readonly string[], options: RunOptions = {}): Pr
 export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const { cwd, env, uid, watch } = options;
   const start = performance.now();
-  const child = spawn(command, args, { cwd, uid, gid: uid, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, args, {
+    cwd,
+    uid,
+    gid: uid,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

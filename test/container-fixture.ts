@@ -19,7 +19,11 @@ export function openParts(container: Uint8Array): ContainerParts {
   const { tensors, metadata } = checkSafetensors(container);
   const list = [...tensors].map(([name, { dtype, shape, bytes }]) => ({ name, dtype, shape, bytes: bytes.slice() }));
   const { "wlq.tensors": map = "{}", ...rest } = metadata;
-  return { tensors: list.filter((t) => t.name !== CHECKSUMS), metadata: rest, map: JSON.parse(map) as Record<string, unknown> };
+  return {
+    tensors: list.filter((t) => t.name !== CHECKSUMS),
+    metadata: rest,
+    map: JSON.parse(map) as Record<string, unknown>,
+  };
 }
 
 /** Puts a container together, with right checksums. */
@@ -41,7 +45,8 @@ function checksums(file: Uint8Array, tensors: readonly FixtureTensor[]): Uint8Ar
   const size = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
   const sums: bigint[] = [];
   for (const bytes of [file.subarray(8, 8 + size), ...tensors.map((t) => t.bytes)]) {
-    for (let at = 0; at < bytes.length; at += TILE) sums.push(xxh64(bytes.subarray(at, at + TILE), BigInt(sums.length)));
+    for (let at = 0; at < bytes.length; at += TILE)
+      sums.push(xxh64(bytes.subarray(at, at + TILE), BigInt(sums.length)));
   }
   return new Uint8Array(BigUint64Array.from(sums).buffer);
 }

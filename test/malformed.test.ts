@@ -6,11 +6,20 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { open } from "../src/decoder.ts";
 import { onnx } from "../src/formats/onnx.ts";
-import { type CompressOptions, compress, decompress, inspect, type RangeSource, type Source, verify, WlqError } from "../src/index.ts";
+import {
+  type CompressOptions,
+  compress,
+  decompress,
+  inspect,
+  type RangeSource,
+  type Source,
+  verify,
+  WlqError,
+} from "../src/index.ts";
 import { fileSource, folderResolver } from "../src/node.ts";
 import { type ContainerParts, openParts, seal } from "./container-fixture.ts";
 import * as onnxFile from "./formats/onnx-fixture.ts";
-import { bytesOf, fileOf, type FixtureTensor, safetensorsFile } from "./formats/safetensors-fixture.ts";
+import { bytesOf, type FixtureTensor, fileOf, safetensorsFile } from "./formats/safetensors-fixture.ts";
 import { checkSafetensors } from "./formats/safetensors-rules.ts";
 import { Random } from "./kernels/random.ts";
 import { memorySink } from "./memory-sink.ts";
@@ -25,7 +34,11 @@ const f32 = (name: string, shape: number[]): FixtureTensor => ({
 });
 
 const RAW = safetensorsFile(
-  [f32("w", [6, 7]), { name: "i", dtype: "I16", shape: [3], bytes: random.bytes(6) }, { name: "b", dtype: "BOOL", shape: [1], bytes: random.bytes(1) }],
+  [
+    f32("w", [6, 7]),
+    { name: "i", dtype: "I16", shape: [3], bytes: random.bytes(6) },
+    { name: "b", dtype: "BOOL", shape: [1], bytes: random.bytes(1) },
+  ],
   { format: "pt" },
 );
 const SMALL: CompressOptions = { levels: 5, granularity: "tensor", minSize: 1, formats };
@@ -111,34 +124,72 @@ describe("a raw safetensors file", () => {
       for (const flip of at < header ? [1, 2, 4, 8, 16, 32, 64, 128, 255] : [128, 255]) {
         const bytes = RAW.slice();
         bytes[at]! ^= flip;
-        expect(await useModel(bytes), `byte ${at} ^ ${flip}`).toMatch(at < header ? /works|truncated|malformed|unsupported|limit/ : /works/);
+        expect(await useModel(bytes), `byte ${at} ^ ${flip}`).toMatch(
+          at < header ? /works|truncated|malformed|unsupported|limit/ : /works/,
+        );
       }
     }
   });
 });
 
 describe("an ONNX file", () => {
-  const { attr, constant, f32: float, fn, graph, i64, len, model, node, tensor, toHalf, TYPE, v, value, varint, weights } = onnxFile;
+  const {
+    attr,
+    constant,
+    f32: float,
+    fn,
+    graph,
+    i64,
+    len,
+    model,
+    node,
+    tensor,
+    toHalf,
+    TYPE,
+    v,
+    value,
+    varint,
+    weights,
+  } = onnxFile;
   const W = weights(24);
   const small = model({
     ir: 8,
     graph: graph({
       nodes: [
         constant("k", float("", [3, 2], W.slice(0, 6))),
-        node("If", ["c"], ["z"], [attr.graph("then_branch", graph({ nodes: [node("Identity", ["w"], ["i"])], initializers: [float("s", [2, 2], W.slice(0, 4))], outputs: [] }))]),
+        node(
+          "If",
+          ["c"],
+          ["z"],
+          [
+            attr.graph(
+              "then_branch",
+              graph({
+                nodes: [node("Identity", ["w"], ["i"])],
+                initializers: [float("s", [2, 2], W.slice(0, 4))],
+                outputs: [],
+              }),
+            ),
+          ],
+        ),
         node("MatMul", ["x", "w"], ["y"]),
       ],
-      initializers: [float("w", [4, 6], W), tensor("h", [2, 3], TYPE.F16, len(5, ...[...toHalf(W.slice(0, 6))].map(varint))), i64("n", [1, 2])],
+      initializers: [
+        float("w", [4, 6], W),
+        tensor("h", [2, 3], TYPE.F16, len(5, ...[...toHalf(W.slice(0, 6))].map(varint))),
+        i64("n", [1, 2]),
+      ],
       inputs: [value("x", TYPE.F32, ["n", 4])],
       outputs: [value("y", TYPE.F32, ["n", 6])],
     }),
     functions: [fn("local", "F", ["a"], ["b"], [constant("b", float("", [2], W.slice(0, 2)))])],
     domains: ["local"],
-  }); // biome-ignore format: a model
+  });
 
   test("every prefix is refused, or is a model", async () => {
     expect(await useModel(small)).toBe("works");
-    for (let end = 0; end < small.length; end++) expect(await useModel(small.slice(0, end)), `${end}`).toMatch(/works|truncated|malformed|unsupported/);
+    for (let end = 0; end < small.length; end++)
+      expect(await useModel(small.slice(0, end)), `${end}`).toMatch(/works|truncated|malformed|unsupported/);
   });
 
   test("one byte more is refused", async () => {
@@ -150,7 +201,9 @@ describe("an ONNX file", () => {
       for (const flip of [1 << (at % 8), 128, 255]) {
         const bytes = small.slice();
         bytes[at]! ^= flip;
-        expect(await useModel(bytes), `byte ${at} ^ ${flip}`).toMatch(/works|truncated|malformed|unsupported|limit|non-finite/);
+        expect(await useModel(bytes), `byte ${at} ^ ${flip}`).toMatch(
+          /works|truncated|malformed|unsupported|limit|non-finite/,
+        );
       }
     }
   });
@@ -165,13 +218,16 @@ describe("an ONNX file", () => {
         size += head.length;
       }
     }
-    expect(await useModel(onnxFile.concat(v(1, 8), varint(7 * 8 + 2), varint(size), ...heads.reverse()))).toMatch(REFUSED);
+    expect(await useModel(onnxFile.concat(v(1, 8), varint(7 * 8 + 2), varint(size), ...heads.reverse()))).toMatch(
+      REFUSED,
+    );
   });
 
   test("its container: prefixes and flips", async () => {
     const container = await containerOf(small, SMALL);
     expect(await useContainer(container)).toBe("works");
-    for (let end = 0; end < container.length; end += 7) expect(await useContainer(container.slice(0, end))).toMatch(REFUSED);
+    for (let end = 0; end < container.length; end += 7)
+      expect(await useContainer(container.slice(0, end))).toMatch(REFUSED);
     for (let at = 0; at < container.length; at += 5) {
       const bytes = container.slice();
       bytes[at]! ^= 255;
@@ -179,7 +235,9 @@ describe("an ONNX file", () => {
       const out = memorySink();
       expect(await outcome(() => decompress(bytes, out.sink, { formats })), `byte ${at}`).not.toBe("works");
       expect(out.state()).toBe("aborted");
-      expect(await outcome(async () => expect((await verify(bytes)).ok).toBe(false)), `byte ${at}`).toMatch(/works|malformed|truncated|checksum|unsupported|limit/);
+      expect(await outcome(async () => expect((await verify(bytes)).ok).toBe(false)), `byte ${at}`).toMatch(
+        /works|malformed|truncated|checksum|unsupported|limit/,
+      );
     }
   });
 
@@ -200,7 +258,17 @@ describe("an ONNX file", () => {
     const using = async (location: string, offset?: number | string, length?: number | string): Promise<string> => {
       const w = tensor("w", [4, 6], TYPE.F32, onnxFile.external(location, offset, length));
       const path = join(inside, "model.onnx");
-      writeFileSync(path, model({ graph: graph({ nodes: [node("MatMul", ["x", "w"], ["y"])], initializers: [w], inputs: [value("x", TYPE.F32, [1, 4])], outputs: [value("y", TYPE.F32, [1, 6])] }) }));
+      writeFileSync(
+        path,
+        model({
+          graph: graph({
+            nodes: [node("MatMul", ["x", "w"], ["y"])],
+            initializers: [w],
+            inputs: [value("x", TYPE.F32, [1, 4])],
+            outputs: [value("y", TYPE.F32, [1, 6])],
+          }),
+        }),
+      );
       const source = await fileSource(path);
       const { resolve, closeAll } = folderResolver(path);
       try {
@@ -251,7 +319,8 @@ describe("a safetensors header that lies", () => {
   const data = [new Uint8Array(64)];
   const entry = (shape: unknown, offsets: unknown, dtype: unknown = "F32"): string =>
     JSON.stringify({ dtype, shape, data_offsets: offsets });
-  const one = (shape: unknown, offsets: unknown = [0, 64], dtype: unknown = "F32"): string => `{"w":${entry(shape, offsets, dtype)}}`;
+  const one = (shape: unknown, offsets: unknown = [0, 64], dtype: unknown = "F32"): string =>
+    `{"w":${entry(shape, offsets, dtype)}}`;
   const two = (a: [number, number], b: [number, number]): string =>
     `{"a":${entry([a[1] - a[0]], a, "U8")},"b":${entry([b[1] - b[0]], b, "U8")}}`;
   const deep = (open: string, close: string, depth = 100_000): string => open.repeat(depth) + close.repeat(depth);
@@ -361,7 +430,11 @@ describe("a safetensors header that lies", () => {
     });
 
     test("a header of 8 MB of brackets", async () => {
-      for (const header of ["[".repeat(8_000_000), `{"a":${"[".repeat(4_000_000)}${"]".repeat(4_000_000)}}`, `{"a":[${"[],".repeat(2_000_000)}0]}`]) {
+      for (const header of [
+        "[".repeat(8_000_000),
+        `{"a":${"[".repeat(4_000_000)}${"]".repeat(4_000_000)}}`,
+        `{"a":[${"[],".repeat(2_000_000)}0]}`,
+      ]) {
         expect(await useModel(fileOf(header, []))).toMatch(/malformed|unsupported/);
       }
     });
@@ -373,12 +446,18 @@ describe("a source that lies", () => {
     ["gives less", (start, end) => RAW.buffer.slice(start, Math.max(start, end - 1)), /truncated/],
     ["gives more", (start, end) => RAW.buffer.slice(Math.max(0, start - 1), end + 1), /truncated/],
     ["gives nothing", () => new ArrayBuffer(0), /truncated/],
-    ["throws", () => { throw new RangeError("no"); }, /io/],
+    [
+      "throws",
+      () => {
+        throw new RangeError("no");
+      },
+      /io/,
+    ],
     ["rejects", () => Promise.reject(new Error("connection lost")), /io/],
     ["gives no buffer", () => undefined as unknown as ArrayBuffer, /truncated|io/],
     ["gives null", () => null as unknown as ArrayBuffer, /truncated|io/],
     ["gives text", () => "bytes" as unknown as ArrayBuffer, /truncated|io/],
-  ]; // biome-ignore format: a table
+  ];
   test.each(slices)("it %s", async (_, slice, code) => {
     expect(await written(({ sink }) => compress({ byteLength: RAW.length, slice }, sink, SMALL))).toMatch(code);
     expect(await outcome(() => inspect({ byteLength: RAW.length, slice }))).toMatch(code);
@@ -391,13 +470,32 @@ describe("a source that lies", () => {
   });
 
   test("tensors beyond memory, in a container that would be petabytes", async () => {
-    for (const [dims, dtype] of [[[2 ** 34], "F32"], [[2 ** 40], "BF16"], [[2 ** 25, 2 ** 20], "F64"]] as const) {
+    for (const [dims, dtype] of [
+      [[2 ** 34], "F32"],
+      [[2 ** 40], "BF16"],
+      [[2 ** 25, 2 ** 20], "F64"],
+    ] as const) {
       const count = dims.reduce((a: number, b) => a * b, 1);
       const codes = count / 8;
-      const entry = { dtype, shape: dims, levels: 2, bits: 1, granularity: "tensor", scale: "none", coding: "packed", codebook: "c", codes: "d" };
+      const entry = {
+        dtype,
+        shape: dims,
+        levels: 2,
+        bits: 1,
+        granularity: "tensor",
+        scale: "none",
+        coding: "packed",
+        codebook: "c",
+        codes: "d",
+      };
       const sums = Math.ceil(codes / 65536) + 2;
       const header = JSON.stringify({
-        __metadata__: { "wlq.version": "1", "wlq.format": "safetensors", "wlq.checksum": "xxh64/65536", "wlq.tensors": JSON.stringify({ w: entry }) },
+        __metadata__: {
+          "wlq.version": "1",
+          "wlq.format": "safetensors",
+          "wlq.checksum": "xxh64/65536",
+          "wlq.tensors": JSON.stringify({ w: entry }),
+        },
         c: { dtype: "F32", shape: [1, 2], data_offsets: [0, 8] },
         d: { dtype: "U8", shape: [codes], data_offsets: [8, 8 + codes] },
         "__wlq__.checksums": { dtype: "U8", shape: [sums * 8], data_offsets: [8 + codes, 8 + codes + sums * 8] },
@@ -414,11 +512,16 @@ describe("a source that lies", () => {
       expect(await outcome(async () => (await open(source, { check: false })).tensor("w"))).toMatch(/resources|limit/);
     }
   });
-}); // biome-ignore format: tables
+});
 
 describe("a container", async () => {
   const model = safetensorsFile(
-    [f32("w", [6, 10]), f32("v", [3, 4, 5]), { name: "i", dtype: "I16", shape: [3], bytes: random.bytes(6) }, { name: "e", dtype: "F32", shape: [0], bytes: new Uint8Array(0) }],
+    [
+      f32("w", [6, 10]),
+      f32("v", [3, 4, 5]),
+      { name: "i", dtype: "I16", shape: [3], bytes: random.bytes(6) },
+      { name: "e", dtype: "F32", shape: [0], bytes: new Uint8Array(0) },
+    ],
     { format: "pt" },
   );
   const rules: CompressOptions = {
@@ -436,7 +539,8 @@ describe("a container", async () => {
   });
 
   test("every prefix is refused", async () => {
-    for (let end = 0; end < container.length; end++) expect(await useContainer(container.slice(0, end)), `${end}`).toMatch(REFUSED);
+    for (let end = 0; end < container.length; end++)
+      expect(await useContainer(container.slice(0, end)), `${end}`).toMatch(REFUSED);
   });
 
   test("one byte more is refused", async () => {
@@ -448,13 +552,17 @@ describe("a container", async () => {
       for (const flip of [1 << (at % 8), 255]) {
         const bytes = container.slice();
         bytes[at]! ^= flip;
-        expect(await useContainer(bytes), `byte ${at} ^ ${flip}`).toMatch(/^(checksum|malformed|truncated|unsupported|limit)$/);
+        expect(await useContainer(bytes), `byte ${at} ^ ${flip}`).toMatch(
+          /^(checksum|malformed|truncated|unsupported|limit)$/,
+        );
       }
     }
   });
 
   test("so it is where there are no weights at all", async () => {
-    const empty = await containerOf(safetensorsFile([{ name: "e", dtype: "F32", shape: [0], bytes: new Uint8Array(0) }], { a: "b" }));
+    const empty = await containerOf(
+      safetensorsFile([{ name: "e", dtype: "F32", shape: [0], bytes: new Uint8Array(0) }], { a: "b" }),
+    );
     for (let at = 0; at < empty.length; at++) {
       const bytes = empty.slice();
       bytes[at]! ^= 1;
@@ -464,98 +572,398 @@ describe("a container", async () => {
 
   // stands for a list in a list in a list …
   const deep = "@deep";
-  const changed = (change: (parts: ContainerParts, w: Record<string, unknown>, v: Record<string, unknown>) => void): Uint8Array<ArrayBuffer> => {
+  const changed = (
+    change: (parts: ContainerParts, w: Record<string, unknown>, v: Record<string, unknown>) => void,
+  ): Uint8Array<ArrayBuffer> => {
     const parts = openParts(container);
     const map = parts.map as Record<string, Record<string, unknown>>;
     change(parts, map.w!, map.v!);
-    if (typeof parts.map === "object") parts.map = JSON.stringify(parts.map).replaceAll(JSON.stringify(deep), "[".repeat(50_000) + "]".repeat(50_000));
+    if (typeof parts.map === "object")
+      parts.map = JSON.stringify(parts.map).replaceAll(JSON.stringify(deep), "[".repeat(50_000) + "]".repeat(50_000));
     return seal(parts);
   };
-  const bytesAt = (parts: ContainerParts, name: string): Uint8Array => parts.tensors.find((t) => t.name === name)!.bytes;
+  const bytesAt = (parts: ContainerParts, name: string): Uint8Array =>
+    parts.tensors.find((t) => t.name === name)!.bytes;
   const replace = (parts: ContainerParts, name: string, to: Partial<FixtureTensor>): void => {
     parts.tensors = parts.tensors.map((t) => (t.name === name ? { ...t, ...to } : t));
   };
 
   const lies: [string, Parameters<typeof changed>[0]][] = [
     ["a NaN in a codebook", (p) => new Float32Array(bytesAt(p, "v.codebook").buffer).set([Number.NaN], 4)],
-    ["an infinity in a codebook", (p) => new Float32Array(bytesAt(p, "w.codebook").buffer).set([Number.NEGATIVE_INFINITY], 16)],
+    [
+      "an infinity in a codebook",
+      (p) => new Float32Array(bytesAt(p, "w.codebook").buffer).set([Number.NEGATIVE_INFINITY], 16),
+    ],
     ["a NaN among the scales", (p) => new Uint16Array(bytesAt(p, "w.scales").buffer).set([0x7e00], 1)],
     ["an infinity among the scales", (p) => new Uint16Array(bytesAt(p, "w.scales").buffer).set([0xfc00], 3)],
-    ["fewer levels", (_, w) => { w.levels = 16; }],
-    ["more levels", (_, w) => { w.levels = 18; }],
-    ["one level", (_, w) => { w.levels = 1; }],
-    ["257 levels", (_, w) => { w.levels = 257; }],
-    ["17.5 levels", (_, w) => { w.levels = 17.5; }],
-    ["levels as text", (_, w) => { w.levels = "17"; }],
-    ["fewer bits", (_, w) => { w.bits = 4; }],
-    ["more bits", (_, w) => { w.bits = 6; }],
-    ["no bits", (_, w) => { delete w.bits; }],
-    ["groups of 0", (_, w) => { w.groupSize = 0; }],
-    ["groups of -16", (_, w) => { w.groupSize = -16; }],
-    ["smaller groups", (_, w) => { w.groupSize = 14; }],
-    ["larger groups", (_, w) => { w.groupSize = 20; }],
-    ["huge groups", (_, w) => { w.groupSize = Number.MAX_SAFE_INTEGER; }],
-    ["no groupSize", (_, w) => { delete w.groupSize; }],
-    ["axis 3", (_, __, v) => { v.axis = 3; }],
-    ["axis -1", (_, __, v) => { v.axis = -1; }],
-    ["axis 0.5", (_, __, v) => { v.axis = 0.5; }],
-    ["another axis", (_, __, v) => { v.axis = 2; }],
-    ["no axis", (_, __, v) => { delete v.axis; }],
-    ["an unknown granularity", (_, __, v) => { v.granularity = "row"; }],
-    ["an unknown scale", (_, w) => { w.scale = "row"; }],
-    ["an unknown coding", (_, w) => { w.coding = "tans"; }],
-    ["scale and granularity at once", (_, w) => { w.granularity = "group"; }],
-    ["a dtype that is none", (_, w) => { w.dtype = "I32"; }],
-    ["a dtype that every object has", (_, w) => { w.dtype = "toString"; }],
-    ["a larger shape", (_, w) => { w.shape = [7, 10]; }],
-    ["a smaller shape", (_, w) => { w.shape = [5, 10]; }],
-    ["a huge shape", (_, w) => { w.shape = [2 ** 31, 2 ** 31, 2 ** 31]; }],
-    ["an empty shape of huge channels", (_, __, v) => { v.shape = [0, 2 ** 52]; }],
-    ["a negative shape", (_, w) => { w.shape = [-6, -10]; }],
-    ["a shape with text", (_, w) => { w.shape = ["6", 10]; }],
-    ["a shape with null", (_, w) => { w.shape = [null]; }],
-    ["no shape", (_, w) => { delete w.shape; }],
-    ["a deep shape", (_, w) => { w.shape = deep; }],
-    ["a deep dimension", (_, w) => { w.shape = [6, deep]; }],
-    ["a deep dtype", (_, w) => { w.dtype = deep; }],
-    ["a deep granularity", (_, w) => { w.granularity = deep; }],
-    ["deep levels", (_, w) => { w.levels = deep; }],
-    ["a deep name", (_, w) => { w.codes = deep; }],
-    ["codes that are not there", (_, w) => { w.codes = "nowhere"; }],
-    ["codes that are a number", (_, w) => { w.codes = 1; }],
+    [
+      "fewer levels",
+      (_, w) => {
+        w.levels = 16;
+      },
+    ],
+    [
+      "more levels",
+      (_, w) => {
+        w.levels = 18;
+      },
+    ],
+    [
+      "one level",
+      (_, w) => {
+        w.levels = 1;
+      },
+    ],
+    [
+      "257 levels",
+      (_, w) => {
+        w.levels = 257;
+      },
+    ],
+    [
+      "17.5 levels",
+      (_, w) => {
+        w.levels = 17.5;
+      },
+    ],
+    [
+      "levels as text",
+      (_, w) => {
+        w.levels = "17";
+      },
+    ],
+    [
+      "fewer bits",
+      (_, w) => {
+        w.bits = 4;
+      },
+    ],
+    [
+      "more bits",
+      (_, w) => {
+        w.bits = 6;
+      },
+    ],
+    [
+      "no bits",
+      (_, w) => {
+        delete w.bits;
+      },
+    ],
+    [
+      "groups of 0",
+      (_, w) => {
+        w.groupSize = 0;
+      },
+    ],
+    [
+      "groups of -16",
+      (_, w) => {
+        w.groupSize = -16;
+      },
+    ],
+    [
+      "smaller groups",
+      (_, w) => {
+        w.groupSize = 14;
+      },
+    ],
+    [
+      "larger groups",
+      (_, w) => {
+        w.groupSize = 20;
+      },
+    ],
+    [
+      "huge groups",
+      (_, w) => {
+        w.groupSize = Number.MAX_SAFE_INTEGER;
+      },
+    ],
+    [
+      "no groupSize",
+      (_, w) => {
+        delete w.groupSize;
+      },
+    ],
+    [
+      "axis 3",
+      (_, __, v) => {
+        v.axis = 3;
+      },
+    ],
+    [
+      "axis -1",
+      (_, __, v) => {
+        v.axis = -1;
+      },
+    ],
+    [
+      "axis 0.5",
+      (_, __, v) => {
+        v.axis = 0.5;
+      },
+    ],
+    [
+      "another axis",
+      (_, __, v) => {
+        v.axis = 2;
+      },
+    ],
+    [
+      "no axis",
+      (_, __, v) => {
+        delete v.axis;
+      },
+    ],
+    [
+      "an unknown granularity",
+      (_, __, v) => {
+        v.granularity = "row";
+      },
+    ],
+    [
+      "an unknown scale",
+      (_, w) => {
+        w.scale = "row";
+      },
+    ],
+    [
+      "an unknown coding",
+      (_, w) => {
+        w.coding = "tans";
+      },
+    ],
+    [
+      "scale and granularity at once",
+      (_, w) => {
+        w.granularity = "group";
+      },
+    ],
+    [
+      "a dtype that is none",
+      (_, w) => {
+        w.dtype = "I32";
+      },
+    ],
+    [
+      "a dtype that every object has",
+      (_, w) => {
+        w.dtype = "toString";
+      },
+    ],
+    [
+      "a larger shape",
+      (_, w) => {
+        w.shape = [7, 10];
+      },
+    ],
+    [
+      "a smaller shape",
+      (_, w) => {
+        w.shape = [5, 10];
+      },
+    ],
+    [
+      "a huge shape",
+      (_, w) => {
+        w.shape = [2 ** 31, 2 ** 31, 2 ** 31];
+      },
+    ],
+    [
+      "an empty shape of huge channels",
+      (_, __, v) => {
+        v.shape = [0, 2 ** 52];
+      },
+    ],
+    [
+      "a negative shape",
+      (_, w) => {
+        w.shape = [-6, -10];
+      },
+    ],
+    [
+      "a shape with text",
+      (_, w) => {
+        w.shape = ["6", 10];
+      },
+    ],
+    [
+      "a shape with null",
+      (_, w) => {
+        w.shape = [null];
+      },
+    ],
+    [
+      "no shape",
+      (_, w) => {
+        delete w.shape;
+      },
+    ],
+    [
+      "a deep shape",
+      (_, w) => {
+        w.shape = deep;
+      },
+    ],
+    [
+      "a deep dimension",
+      (_, w) => {
+        w.shape = [6, deep];
+      },
+    ],
+    [
+      "a deep dtype",
+      (_, w) => {
+        w.dtype = deep;
+      },
+    ],
+    [
+      "a deep granularity",
+      (_, w) => {
+        w.granularity = deep;
+      },
+    ],
+    [
+      "deep levels",
+      (_, w) => {
+        w.levels = deep;
+      },
+    ],
+    [
+      "a deep name",
+      (_, w) => {
+        w.codes = deep;
+      },
+    ],
+    [
+      "codes that are not there",
+      (_, w) => {
+        w.codes = "nowhere";
+      },
+    ],
+    [
+      "codes that are a number",
+      (_, w) => {
+        w.codes = 1;
+      },
+    ],
     ["codes of another dtype", (p) => replace(p, "w.codes", { dtype: "I8" })],
     ["a codebook of another dtype", (p) => replace(p, "v.codebook", { dtype: "U32" })],
     ["scales of another dtype", (p) => replace(p, "w.scales", { dtype: "BF16" })],
     ["a longer codebook", (p) => replace(p, "v.codebook", { shape: [5, 3], bytes: new Uint8Array(60) })],
     ["longer codes", (p) => replace(p, "v.codes", { shape: [32], bytes: new Uint8Array(32) })],
     ["shorter codes", (p) => replace(p, "v.codes", { shape: [8], bytes: new Uint8Array(8) })],
-    ["shared codes", (p, w) => { (p.map as Record<string, unknown>).x = { ...w, codebook: "v.codebook" }; }],
-    ["a tensor twice, under two names", (p, w) => { (p.map as Record<string, unknown>).x = { ...w }; }],
-    ["codebook and codes the same", (_, w) => { w.codebook = "w.codes"; }],
-    ["the checksums as codes", (_, w) => { w.codes = "__wlq__.checksums"; }],
-    ["a name that is there plain, too", (p, w) => { p.map = { i: w }; }],
-    ["an entry that is null", (p) => { (p.map as Record<string, unknown>).w = null; }],
-    ["an entry that is text", (p) => { (p.map as Record<string, unknown>).w = "x"; }],
-    ["an entry that is a list", (p) => { (p.map as Record<string, unknown>).w = []; }],
-    ["a map that is no JSON", (p) => { p.map = "{"; }],
-    ["a map that is a list", (p) => { p.map = "[]"; }],
-    ["a map that is null", (p) => { p.map = "null"; }],
-    ["a deep map", (p) => { p.map = "[".repeat(100_000); }],
-    ["a deep entry", (p) => { p.map = `{"w":${'{"shape":'.repeat(50_000)}0${"}".repeat(50_000)}}`; }],
-    ["version 2", (p) => { p.metadata["wlq.version"] = "2"; }],
-    ["an empty version", (p) => { p.metadata["wlq.version"] = ""; }],
-  ]; // biome-ignore format: a table
+    [
+      "shared codes",
+      (p, w) => {
+        (p.map as Record<string, unknown>).x = { ...w, codebook: "v.codebook" };
+      },
+    ],
+    [
+      "a tensor twice, under two names",
+      (p, w) => {
+        (p.map as Record<string, unknown>).x = { ...w };
+      },
+    ],
+    [
+      "codebook and codes the same",
+      (_, w) => {
+        w.codebook = "w.codes";
+      },
+    ],
+    [
+      "the checksums as codes",
+      (_, w) => {
+        w.codes = "__wlq__.checksums";
+      },
+    ],
+    [
+      "a name that is there plain, too",
+      (p, w) => {
+        p.map = { i: w };
+      },
+    ],
+    [
+      "an entry that is null",
+      (p) => {
+        (p.map as Record<string, unknown>).w = null;
+      },
+    ],
+    [
+      "an entry that is text",
+      (p) => {
+        (p.map as Record<string, unknown>).w = "x";
+      },
+    ],
+    [
+      "an entry that is a list",
+      (p) => {
+        (p.map as Record<string, unknown>).w = [];
+      },
+    ],
+    [
+      "a map that is no JSON",
+      (p) => {
+        p.map = "{";
+      },
+    ],
+    [
+      "a map that is a list",
+      (p) => {
+        p.map = "[]";
+      },
+    ],
+    [
+      "a map that is null",
+      (p) => {
+        p.map = "null";
+      },
+    ],
+    [
+      "a deep map",
+      (p) => {
+        p.map = "[".repeat(100_000);
+      },
+    ],
+    [
+      "a deep entry",
+      (p) => {
+        p.map = `{"w":${'{"shape":'.repeat(50_000)}0${"}".repeat(50_000)}}`;
+      },
+    ],
+    [
+      "version 2",
+      (p) => {
+        p.metadata["wlq.version"] = "2";
+      },
+    ],
+    [
+      "an empty version",
+      (p) => {
+        p.metadata["wlq.version"] = "";
+      },
+    ],
+  ];
   test.each(lies)("%s", async (_, change) => {
     const bytes = changed(change);
     expect(await outcome(() => readAll(bytes))).toMatch(/^(malformed|unsupported|limit)$/);
-    expect(await written(({ sink }) => decompress(bytes, sink, { formats }))).toMatch(/^(malformed|unsupported|limit)$/);
+    expect(await written(({ sink }) => decompress(bytes, sink, { formats }))).toMatch(
+      /^(malformed|unsupported|limit)$/,
+    );
     // the checksums are right: verify may find nothing wrong with these bytes
     await outcome(() => verify(bytes));
     await outcome(() => inspect(bytes));
   });
 
   test("no version, no map: not a container, or none of its tensors coded", async () => {
-    expect(await useContainer(changed((p) => { delete p.metadata["wlq.version"]; }))).toBe("unsupported"); // biome-ignore format: short
+    expect(
+      await useContainer(
+        changed((p) => {
+          delete p.metadata["wlq.version"];
+        }),
+      ),
+    ).toBe("unsupported");
   });
 
   test("a table of checksums that is missing, short, long or of another dtype", async () => {
@@ -570,18 +978,30 @@ describe("a container", async () => {
       [{ ...sums, dtype: "I8" }],
       [{ ...sums, dtype: "F64", shape: [sums.bytes.length / 8] }],
     ];
-    for (const table of tables) expect(await useContainer(safetensorsFile([...list, ...table], good.metadata))).toBe("malformed");
+    for (const table of tables)
+      expect(await useContainer(safetensorsFile([...list, ...table], good.metadata))).toBe("malformed");
   });
 
   test("codes beyond the levels neither trap nor read outside", async () => {
     for (const options of [
-      { granularity: "tensor" }, { granularity: "channel", axis: 0 }, { granularity: "channel", axis: 2 }, { granularity: "group", groupSize: 7 },
-      { scale: "channel", axis: 0 }, { scale: "group", groupSize: 33 },
+      { granularity: "tensor" },
+      { granularity: "channel", axis: 0 },
+      { granularity: "channel", axis: 2 },
+      { granularity: "group", groupSize: 7 },
+      { scale: "channel", axis: 0 },
+      { scale: "group", groupSize: 33 },
     ] as CompressOptions[]) {
       for (const levels of [2, 3, 5, 9, 11, 17, 33, 65, 129, 255]) {
         for (const dtype of ["F32", "F16"]) {
           const bytes = random.bytes(dtype === "F32" ? 4 * 5 * 31 * 4 : 4 * 5 * 31 * 2).map((b) => b & 0xbf);
-          const parts = openParts(await containerOf(safetensorsFile([{ name: "w", dtype, shape: [4, 5, 31], bytes }]), { ...SMALL, ...options, granularity: options.granularity, levels }));
+          const parts = openParts(
+            await containerOf(safetensorsFile([{ name: "w", dtype, shape: [4, 5, 31], bytes }]), {
+              ...SMALL,
+              ...options,
+              granularity: options.granularity,
+              levels,
+            }),
+          );
           bytesAt(parts, "w.codes").fill(255);
           const decoder = await open(seal(parts));
           expect((await decoder.tensor("w")).data.length).toBe(620);
@@ -589,15 +1009,22 @@ describe("a container", async () => {
         }
       }
     }
-  }); // biome-ignore format: a list
+  });
 
   test("an ONNX container whose skeleton is missing, garbage, or of another model", async () => {
     const { f32: float, graph, model: onnxModel, node, weights } = onnxFile;
     const make = (name: string, shape: number[], seed = 1): Uint8Array =>
-      onnxModel({ graph: graph({ nodes: [node("MatMul", ["x", name], ["y"])], initializers: [float(name, shape, weights(shape[0]! * shape[1]!, seed))], outputs: [] }) });
+      onnxModel({
+        graph: graph({
+          nodes: [node("MatMul", ["x", name], ["y"])],
+          initializers: [float(name, shape, weights(shape[0]! * shape[1]!, seed))],
+          outputs: [],
+        }),
+      });
     const base = openParts(await containerOf(make("w", [8, 9])));
     expect(await useContainer(seal(base))).toBe("works");
-    const skeletonOf = async (bytes: Uint8Array): Promise<Uint8Array> => bytesAt(openParts(await containerOf(bytes)), "__wlq__.model");
+    const skeletonOf = async (bytes: Uint8Array): Promise<Uint8Array> =>
+      bytesAt(openParts(await containerOf(bytes)), "__wlq__.model");
     const others: [Uint8Array | undefined, RegExp][] = [
       [undefined, /^(malformed|not-found)$/],
       [new Uint8Array(0), /^(malformed|truncated|unsupported)$/],
@@ -626,11 +1053,19 @@ describe("a container", async () => {
 });
 
 test("files that are no model at all", async () => {
-  for (const bytes of [new Uint8Array(0), new Uint8Array(1), new Uint8Array(64), new Uint8Array(1000).fill(255), new TextEncoder().encode("<!doctype html>".repeat(9)), Uint8Array.of(0x50, 0x4b, 3, 4, ...random.bytes(200)), Uint8Array.of(0x80, 2, 0x7d, ...random.bytes(200))]) {
+  for (const bytes of [
+    new Uint8Array(0),
+    new Uint8Array(1),
+    new Uint8Array(64),
+    new Uint8Array(1000).fill(255),
+    new TextEncoder().encode("<!doctype html>".repeat(9)),
+    Uint8Array.of(0x50, 0x4b, 3, 4, ...random.bytes(200)),
+    Uint8Array.of(0x80, 2, 0x7d, ...random.bytes(200)),
+  ]) {
     expect(await useModel(bytes)).toMatch(REFUSED);
     expect(await useContainer(bytes)).toMatch(REFUSED);
   }
   for (let i = 0; i < 500; i++) {
     expect(await useModel(random.bytes(random.below(120)))).toMatch(REFUSED);
   }
-}); // biome-ignore format: a list
+});

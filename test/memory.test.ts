@@ -26,7 +26,9 @@ process.on("exit", () => process.stderr.write("peak " + /VmHWM:\\s*(\\d+) kB/.ex
 
 /** Runs the command line; megabytes at the peak. */
 async function peakOf(...args: string[]): Promise<number> {
-  const { code, stderr, seconds } = await run(process.execPath, ["--import", HOOK, CLI, ...args, "-q"], { cwd: folder });
+  const { code, stderr, seconds } = await run(process.execPath, ["--import", HOOK, CLI, ...args, "-q"], {
+    cwd: folder,
+  });
   expect([code, stderr.replace(/peak \d+\n$/, "")]).toEqual([0, ""]);
   const peak = Number(/peak (\d+)\n$/.exec(stderr)?.[1]) / 1024;
   console.log(`${args.join(" ")}: ${peak.toFixed(0)} MB, ${seconds.toFixed(1)} s`);
@@ -65,14 +67,18 @@ describe.skipIf(process.platform !== "linux")("peak below 300 MB", () => {
     test.each([
       ["one tensor", ["--tensors", "1"], ["--levels", "16", "--granularity", "tensor"]],
       ["512 tensors", ["--tensors", "512", "--columns", "1024"], ["--levels", "16", "--granularity", "tensor"]],
-    ])("%s", async (_, shape, flags) => {
-      makeModel("two.safetensors", 2 * GIB, ...shape);
-      try {
-        await thereAndBack("two.safetensors", ...flags);
-      } finally {
-        rmSync(at("two.safetensors"));
-      }
-    }, 600_000);
+    ])(
+      "%s",
+      async (_, shape, flags) => {
+        makeModel("two.safetensors", 2 * GIB, ...shape);
+        try {
+          await thereAndBack("two.safetensors", ...flags);
+        } finally {
+          rmSync(at("two.safetensors"));
+        }
+      },
+      600_000,
+    );
   });
 
   test("256 MiB in one tensor: defaults, scales, codebooks a channel of either axis, dense, verify", async () => {
@@ -85,7 +91,17 @@ describe.skipIf(process.platform !== "linux")("peak below 300 MB", () => {
     ]) {
       await thereAndBack("quarter.safetensors", "--levels", "16", ...flags);
     }
-    await peakOf("compress", "quarter.safetensors", "dense.safetensors", "--to", "dense", "--levels", "16", "--granularity", "tensor");
+    await peakOf(
+      "compress",
+      "quarter.safetensors",
+      "dense.safetensors",
+      "--to",
+      "dense",
+      "--levels",
+      "16",
+      "--granularity",
+      "tensor",
+    );
     await peakOf("compress", "quarter.safetensors", "out.wlq", "--levels", "256", "--granularity", "tensor");
     await peakOf("verify", "out.wlq", "quarter.safetensors");
     await peakOf("inspect", "out.wlq");

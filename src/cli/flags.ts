@@ -1,8 +1,8 @@
 // Flags: the command line's words to library options; their defaults are the library's.
 import { parseArgs } from "node:util";
+import type { CompressOptions } from "../compress.ts";
 import { QUANTIZE_DEFAULTS, type QuantizeOptions } from "../quantize.ts";
 import { COMPRESS_DEFAULTS, type TensorRule } from "../select.ts";
-import type { CompressOptions } from "../compress.ts";
 
 /** A mistake of the person at the keyboard: exit code 2, the message and where to read on. */
 export class UsageError extends Error {}
@@ -12,8 +12,19 @@ export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
 const LATER_COMMANDS = ["plan", "calibrate"];
 const LATER_FLAGS = [
-  "importance", "outliers", "entropy", "target-size", "target-bits", "target-sqnr", "plan", "grid", "threads", "seed",
-  "report", "calibration", "dim",
+  "importance",
+  "outliers",
+  "entropy",
+  "target-size",
+  "target-bits",
+  "target-sqnr",
+  "plan",
+  "grid",
+  "threads",
+  "seed",
+  "report",
+  "calibration",
+  "dim",
 ] as const;
 
 const OPTIONS = {
@@ -69,7 +80,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   }
   const { values, positionals } = parsed;
   const [word, ...files] = positionals;
-  if (word !== undefined && LATER_COMMANDS.includes(word)) throw new UsageError(`"wlq ${word}" is not there yet in this version`);
+  if (word !== undefined && LATER_COMMANDS.includes(word))
+    throw new UsageError(`"wlq ${word}" is not there yet in this version`);
   if (word !== undefined && !(COMMANDS as readonly string[]).includes(word)) {
     throw new UsageError(`"${word}" is not a command; commands are ${COMMANDS.join(", ")}`);
   }
@@ -86,7 +98,9 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   };
 }
 
-function parse(args: readonly string[]): ReturnType<typeof parseArgs<{ args: string[]; options: typeof OPTIONS; allowPositionals: true; strict: true }>> {
+function parse(
+  args: readonly string[],
+): ReturnType<typeof parseArgs<{ args: string[]; options: typeof OPTIONS; allowPositionals: true; strict: true }>> {
   return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
 }
 

@@ -108,9 +108,13 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
 /** A companion goes beside the output; it must not take the place of one of the input's. */
 function companionSink(input: string, output: string, name: string, used: ReadonlySet<string>): Sink {
   const path = join(dirname(resolve(output)), name);
-  if (path === resolve(output)) throw new WlqError("unsafe-path", `the output's companion file has the output's own name, "${name}"`);
+  if (path === resolve(output))
+    throw new WlqError("unsafe-path", `the output's companion file has the output's own name, "${name}"`);
   if (used.has(name) && dirname(resolve(output)) === dirname(resolve(input))) {
-    throw new WlqError("unsafe-path", `the output's companion file "${name}" would replace the input's: write to another folder`);
+    throw new WlqError(
+      "unsafe-path",
+      `the output's companion file "${name}" would replace the input's: write to another folder`,
+    );
   }
   return fileSink(path);
 }
@@ -144,7 +148,9 @@ async function runDecompress(line: CommandLine, signal: AbortSignal): Promise<nu
     });
     view.stop();
     if (line.json) return sayJson(report);
-    return say(`${input} (${bytesText(report.bytesIn)}) -> ${output} (${bytesText(report.bytesOut)}), ${plain(report.format)}`);
+    return say(
+      `${input} (${bytesText(report.bytesIn)}) -> ${output} (${bytesText(report.bytesOut)}), ${plain(report.format)}`,
+    );
   } finally {
     view.stop();
     await source.close();

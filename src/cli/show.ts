@@ -18,14 +18,32 @@ export function sqnrText(sqnrDb: number | null): string {
 }
 
 const PLAIN = {
-  top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "", "bottom-left": "",
-  "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: "  ",
+  top: "",
+  "top-mid": "",
+  "top-left": "",
+  "top-right": "",
+  bottom: "",
+  "bottom-mid": "",
+  "bottom-left": "",
+  "bottom-right": "",
+  left: "",
+  "left-mid": "",
+  mid: "",
+  "mid-mid": "",
+  right: "",
+  "right-mid": "",
+  middle: "  ",
 };
 
 /** Columns without lines; the first `left` ones to the left. */
 export function table(head: string[], rows: string[][], left: number): string {
   const columns = head.map((_, i) => (i < left ? ("left" as const) : ("right" as const)));
-  const t = new Table({ head, colAligns: columns, chars: PLAIN, style: { head: [], border: [], "padding-left": 0, "padding-right": 0 } });
+  const t = new Table({
+    head,
+    colAligns: columns,
+    chars: PLAIN,
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
+  });
   t.push(...rows);
   return t.toString();
 }
@@ -43,15 +61,24 @@ export function reportText(report: Report): string {
     const { stats } = t;
     const how = t.scale === "none" ? t.granularity : `scale ${t.scale}`;
     rows.push([
-      shorten(t.name), `${plain(t.dtype)} ${t.shape.join("x")}`, how ?? "", String(t.levels), stats.bitsPerWeight.toFixed(2),
-      stats.entropyBits.toFixed(2), sqnrText(stats.sqnrDb), `${(t.bytesIn / t.bytesOut).toFixed(2)}x`,
+      shorten(t.name),
+      `${plain(t.dtype)} ${t.shape.join("x")}`,
+      how ?? "",
+      String(t.levels),
+      stats.bitsPerWeight.toFixed(2),
+      stats.entropyBits.toFixed(2),
+      sqnrText(stats.sqnrDb),
+      `${(t.bytesIn / t.bytesOut).toFixed(2)}x`,
       stats.tableBitsPerWeight > 0.5 ? "codebook!" : "",
     ]);
   }
   const lines = [table(["tensor", "type", "codebook", "levels", "bits", "entropy", "SQNR", "ratio", ""], rows, 3)];
-  for (const [reason, { count, bytes }] of kept) lines.push(`${count} tensors as they are (${bytesText(bytes)}): ${plain(reason)}`);
+  for (const [reason, { count, bytes }] of kept)
+    lines.push(`${count} tensors as they are (${bytesText(bytes)}): ${plain(reason)}`);
   if (rows.some((r) => r.at(-1) !== "")) {
-    lines.push("codebook!: codebook and scales cost more than 0.5 bit/weight; a shared codebook with --scale channel costs less");
+    lines.push(
+      "codebook!: codebook and scales cost more than 0.5 bit/weight; a shared codebook with --scale channel costs less",
+    );
   }
   return lines.join("\n");
 }
@@ -62,10 +89,19 @@ export function closingLine(input: string, output: string, report: Report): stri
   return `${head}, ${report.ratio.toFixed(2)}x, ${report.bitsPerWeight.toFixed(2)} bits/weight, SQNR ${sqnrText(report.sqnrDb)}`;
 }
 
-export function inspectionText(path: string, { format, compressed, byteLength, tensors, warnings }: Inspection): string {
+export function inspectionText(
+  path: string,
+  { format, compressed, byteLength, tensors, warnings }: Inspection,
+): string {
   const rows = tensors.map((t) => [
-    shorten(t.name), plain(t.dtype), t.shape.join("x") || "scalar",
-    t.levels === undefined ? (t.weight ? "weight" : "") : `${t.levels} levels, ${t.scale === "none" ? t.granularity : `scale ${t.scale}`}`,
+    shorten(t.name),
+    plain(t.dtype),
+    t.shape.join("x") || "scalar",
+    t.levels === undefined
+      ? t.weight
+        ? "weight"
+        : ""
+      : `${t.levels} levels, ${t.scale === "none" ? t.granularity : `scale ${t.scale}`}`,
     bytesText(t.byteLength),
   ]);
   const kind = compressed ? `wlq container of a ${plain(format)} model` : `${format} model`;

@@ -1,11 +1,11 @@
 // Writer: a model and its coded tensors as the segments of a container file.
-import { type Coding, bitsForLevels } from "../codebook.ts";
+import { bitsForLevels, type Coding } from "../codebook.ts";
 import { WlqError } from "../error.ts";
 import type { Model } from "../formats/format.ts";
 import { copySegment, type LazySegment, type Segment, segmentsByteLength } from "../io/segment.ts";
 import type { FloatDtype } from "../tensor.ts";
 import type { EncodeScope } from "../wasm/encode.ts";
-import { CHECKSUM_TILE, CHECKSUMS_NAME, checksumCount } from "./checksum.ts";
+import { CHECKSUMS_NAME, checksumCount } from "./checksum.ts";
 import { Checksummer } from "./checksummer.ts";
 import { CHECKSUM_KIND, CONTAINER_VERSION, type CodedEntry, codingMap, MODEL_NAME } from "./coding.ts";
 import { freeName, type NewTensor, safetensorsHead } from "./safetensors.ts";
@@ -42,7 +42,10 @@ export async function containerSegments(
     if (c) {
       const { parts, entry } = codedParts(scope, c, taken);
       entries.set(t.name, entry);
-      sizes.set(t.name, parts.reduce((sum, p) => sum + p.byteLength, 0));
+      sizes.set(
+        t.name,
+        parts.reduce((sum, p) => sum + p.byteLength, 0),
+      );
       aligned.push(...parts);
     } else if (!model.skeleton) {
       const { name, dtype, shape, byteLength } = t;
@@ -50,7 +53,11 @@ export async function containerSegments(
         throw new WlqError("unsupported", `"${name}" is a name that containers keep for themselves`, { tensor: name });
       }
       (byteLength % 8 === 0 ? aligned : odd).push({
-        name, dtype, shape, byteLength, content: [copySegment(t, 0, byteLength)],
+        name,
+        dtype,
+        shape,
+        byteLength,
+        content: [copySegment(t, 0, byteLength)],
       });
     }
   }
@@ -79,7 +86,9 @@ function codedParts(scope: EncodeScope, c: NewCoded, taken: Set<string>): { part
   const codebookName = freeName(`${name}.codebook`, taken);
   const scaleName = scale ? freeName(`${name}.scales`, taken) : undefined;
   const codesName = freeName(`${name}.codes`, taken);
-  const parts: Part[] = [bytesPart(codebookName, "F32", [coding.codebook.length / levels, levels], bytesOf(coding.codebook))];
+  const parts: Part[] = [
+    bytesPart(codebookName, "F32", [coding.codebook.length / levels, levels], bytesOf(coding.codebook)),
+  ];
   if (scale && scaleName) parts.push(bytesPart(scaleName, "F16", [scale.values.length], halves(scope, scale.values)));
   const before = parts.reduce((sum, p) => sum + p.byteLength, 0);
   const padding = -(before + c.codes.byteLength) & 7;

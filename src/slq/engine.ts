@@ -143,7 +143,7 @@ export class Slq {
   /** The first frozen weight that is not what it was, to the bit; `undefined` if there is none. */
   check(): Moved | undefined {
     for (const layer of this.#state.layers) {
-      const index = this.#workspace.firstMoved(layer);
+      const index = this.#workspace.freezer.firstMoved(layer);
       if (index < 0) continue;
       const expected = layer.codebook[layer.codes[index] as number] as number;
       return { layer: layer.name, index, expected, actual: layer.data[index] as number };
@@ -153,7 +153,7 @@ export class Slq {
 
   /** Puts frozen weights back to what they were; returns how many had moved. */
   snap(): number {
-    return this.#state.layers.reduce((sum, layer) => sum + this.#workspace.snap(layer), 0);
+    return this.#state.layers.reduce((sum, layer) => sum + this.#workspace.freezer.snap(layer), 0);
   }
 
   /**

@@ -232,14 +232,14 @@ export class Round {
     layer.frozen = freezes;
     if (task.do === "prune" || (task.do === "fraction" && this.#by === "magnitude")) {
       if (limit === undefined) return;
-      workspace.freezeBeyond(layer, limit, task.do === "prune");
+      workspace.freezer.freezeBeyond(layer, limit, task.do === "prune");
       // a value with a frozen weight stays in the codebook
-      for (const code of workspace.frozenCodes(layer)) freezes[code] = 1;
+      for (const code of workspace.freezer.frozenCodes(layer)) freezes[code] = 1;
       return;
     }
     // the seed makes its mask anew in every round
     if (this.#state.plan.reference) layer.mask.fill(1);
-    workspace.freeze(layer, freezes);
+    workspace.freezer.freeze(layer, freezes);
     if (task.do === "outer") layer.state = 1;
     if (task.do === "all" && this.#state.plan.states) layer.state = 2;
   }

@@ -204,7 +204,7 @@ async function readLayer(
   const read = (start: number, end: number): Promise<Uint8Array> => source.read(offset + start, offset + end);
   await loadWeights(workspace, { byteLength, read }, tensor.dtype, layer.data);
   workspace.recode(layer);
-  const moved = workspace.firstMoved(layer);
+  const moved = workspace.freezer.firstMoved(layer);
   if (moved >= 0)
     throw malformed(name, `weight ${moved} is frozen at ${layer.data[moved]}, which is no value of the codebook`);
   return layer;

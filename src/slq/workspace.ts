@@ -3,6 +3,7 @@ import { type Passes, type Run, TILE } from "../cluster.ts";
 import { WlqError } from "../error.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "../wasm/encode.ts";
 import { type SlqScope, slqBinary, slqScope } from "../wasm/slq.ts";
+import { Freezer } from "./freeze.ts";
 import type { HalfOctaves } from "./grid.ts";
 import type { Layer } from "./layer.ts";
 
@@ -30,6 +31,7 @@ export async function loadKernels(): Promise<void> {
 /** Two kernel instances with a tile of room in each. After {@link loadKernels}. */
 export class Workspace {
   readonly encode: EncodeScope;
+  readonly freezer: Freezer;
   readonly #slq: SlqScope;
   // encode: a tile of weights, codes and decoded values
   readonly #weights: number;
@@ -46,7 +48,6 @@ export class Workspace {
   readonly #tileCodes: number;
   readonly #packed: number;
   readonly #codebook: number;
-  readonly #freezes: number;
 
   constructor() {
     const encode = encodeScope();
@@ -66,7 +67,7 @@ export class Workspace {
     this.#tileCodes = slq.reserve(TILE);
     this.#packed = slq.reserve(TILE * 4);
     this.#codebook = slq.reserve(1024);
-    this.#freezes = slq.reserve(256);
+    this.freezer = new Freezer(slq);
   }
 
   /** The free weights of a layer, or their magnitudes, as a run for clustering. */
@@ -264,93 +265,6 @@ export class Workspace {
     };
   }
 
-  /** Freezes the weights whose code is marked in `freezes`; counts the free ones anew. */
-  freeze(layer: Layer, freezes: Uint8Array): void {
-    const slq = this.#slq;
-    const { data, mask, codes, codebook } = layer;
-    slq
-      .u8(this.#freezes, 256)
-      .fill(0)
-      .set(freezes.map((f) => (f ? 255 : 0)));
-    this.#putCodebook(codebook);
-    let free = 0;
-    for (let start = 0; start < data.length; start += TILE) {
-      const count = this.#load(data, start, mask, codes);
-      slq.kernels.freeze(
-        this.#tile,
-        this.#mask,
-        this.#tileCodes,
-        count,
-        this.#codebook,
-        codebook.length,
-        this.#freezes,
-      );
-      free += slq.kernels.countFree(this.#mask, count);
-      data.set(slq.f32(this.#tile, count), start);
-      mask.set(slq.u8(this.#mask, count), start);
-    }
-    layer.free = free;
-  }
-
-  /** Freezes the weights whose magnitude is at least `limit`, or at most `limit` if `below`. */
-  freezeBeyond(layer: Layer, limit: number, below: boolean): void {
-    const slq = this.#slq;
-    const { data, mask, codes, codebook } = layer;
-    this.#putCodebook(codebook);
-    let free = 0;
-    for (let start = 0; start < data.length; start += TILE) {
-      const count = this.#load(data, start, mask, codes);
-      slq.kernels.freezeBeyond(this.#mask, this.#tile, count, limit, below ? 1 : 0);
-      slq.kernels.snap(this.#tile, this.#mask, this.#tileCodes, count, this.#codebook, codebook.length);
-      free += slq.kernels.countFree(this.#mask, count);
-      data.set(slq.f32(this.#tile, count), start);
-      mask.set(slq.u8(this.#mask, count), start);
-    }
-    layer.free = free;
-  }
-
-  /** The codes that frozen weights have. */
-  frozenCodes({ mask, codes }: Layer): number[] {
-    const seen = new Uint8Array(256);
-    for (let i = 0; i < codes.length; i++) if (mask[i] === 0) seen[codes[i] as number] = 1;
-    return [...seen.keys()].filter((c) => seen[c]);
-  }
-
-  /** Puts frozen weights back; returns how many had moved. */
-  snap({ data, mask, codes, codebook, free }: Layer): number {
-    if (free === data.length) return 0;
-    const slq = this.#slq;
-    this.#putCodebook(codebook);
-    let moved = 0;
-    for (let start = 0; start < data.length; start += TILE) {
-      const count = this.#load(data, start, mask, codes);
-      const here = slq.kernels.snap(this.#tile, this.#mask, this.#tileCodes, count, this.#codebook, codebook.length);
-      if (here > 0) data.set(slq.f32(this.#tile, count), start);
-      moved += here;
-    }
-    return moved;
-  }
-
-  /** Index of the first frozen weight that has other bits than its value; -1 if there is none. */
-  firstMoved({ data, mask, codes, codebook, free }: Layer): number {
-    if (free === data.length) return -1;
-    const slq = this.#slq;
-    this.#putCodebook(codebook);
-    for (let start = 0; start < data.length; start += TILE) {
-      const count = this.#load(data, start, mask, codes);
-      const at = slq.kernels.firstMoved(
-        this.#tile,
-        this.#mask,
-        this.#tileCodes,
-        count,
-        this.#codebook,
-        codebook.length,
-      );
-      if (at < count) return start + at;
-    }
-    return -1;
-  }
-
   /** One Lloyd step of the seed: codes relative to `centroids`, then float32 sums in data order and counts. */
   referenceStep(layer: Layer, centroids: Float32Array): { readonly sums: Float32Array; readonly counts: Uint32Array } {
     const slq = this.#slq;
@@ -361,7 +275,7 @@ export class Workspace {
     const counts = slq.reserve(1024);
     slq.u8(sums, 1024).fill(0);
     slq.u8(counts, 1024).fill(0);
-    this.#putCodebook(centroids);
+    slq.f32(this.#codebook, k).set(centroids);
     for (let start = 0; start < data.length; start += TILE) {
       const count = this.#load(data, start);
       slq.kernels.referenceAssign(this.#tileCodes, this.#tile, count, this.#codebook, k);
@@ -384,21 +298,16 @@ export class Workspace {
   }
 
   // A tile of the layer to slq memory; returns its size.
-  #load(data: Float32Array, start: number, mask?: Uint8Array, codes?: Uint8Array): number {
+  #load(data: Float32Array, start: number, mask?: Uint8Array): number {
     const slq = this.#slq;
     const count = this.#size(data, start);
     slq.f32(this.#tile, count).set(data.subarray(start, start + count));
     if (mask) slq.u8(this.#mask, count).set(mask.subarray(start, start + count));
-    if (codes) slq.u8(this.#tileCodes, count).set(codes.subarray(start, start + count));
     return count;
   }
 
   #size(data: Float32Array, start: number): number {
     return Math.min(TILE, data.length - start);
-  }
-
-  #putCodebook(codebook: Float32Array): void {
-    this.#slq.f32(this.#codebook, 256).fill(0).set(codebook);
   }
 }
 

@@ -15,10 +15,27 @@ export interface RuleFile {
 }
 
 const BITS = new Map<string, number>([
-  ["BOOL", 8], ["F4", 4], ["F6_E2M3", 6], ["F6_E3M2", 6], ["U8", 8], ["I8", 8], ["F8_E5M2", 8], ["F8_E4M3", 8],
-  ["F8_E8M0", 8], ["I16", 16], ["U16", 16], ["F16", 16], ["BF16", 16], ["I32", 32], ["U32", 32], ["F32", 32], ["C64", 64],
-  ["F64", 64], ["I64", 64], ["U64", 64],
-]); // biome-ignore format: a table
+  ["BOOL", 8],
+  ["F4", 4],
+  ["F6_E2M3", 6],
+  ["F6_E3M2", 6],
+  ["U8", 8],
+  ["I8", 8],
+  ["F8_E5M2", 8],
+  ["F8_E4M3", 8],
+  ["F8_E8M0", 8],
+  ["I16", 16],
+  ["U16", 16],
+  ["F16", 16],
+  ["BF16", 16],
+  ["I32", 32],
+  ["U32", 32],
+  ["F32", 32],
+  ["C64", 64],
+  ["F64", 64],
+  ["I64", 64],
+  ["U64", 64],
+]);
 
 /** Checks every rule; throws an Error that names the first broken one. `aligned` false leaves out what is only advised. */
 export function checkSafetensors(file: Uint8Array, aligned = true): RuleFile {
@@ -53,10 +70,12 @@ export function checkSafetensors(file: Uint8Array, aligned = true): RuleFile {
   for (const name of names) {
     if (name === "__metadata__") continue;
     const entry = json.get(name) as { dtype: string; shape: number[]; data_offsets: [number, number] };
-    if (Object.keys(entry).sort().join() !== "data_offsets,dtype,shape") fail(`"${name}" has the keys ${Object.keys(entry)}`);
+    if (Object.keys(entry).sort().join() !== "data_offsets,dtype,shape")
+      fail(`"${name}" has the keys ${Object.keys(entry)}`);
     const { dtype, shape, data_offsets: offsets } = entry;
     const [from, to] = offsets;
-    for (const n of [...shape, ...offsets]) if (!Number.isSafeInteger(n) || n < 0) fail(`"${name}" has the number ${n}`);
+    for (const n of [...shape, ...offsets])
+      if (!Number.isSafeInteger(n) || n < 0) fail(`"${name}" has the number ${n}`);
     if (offsets.length !== 2 || to < from) fail(`"${name}" lies from ${from} to ${to}`);
     if (from !== end) fail(`"${name}" begins at ${from}, the one before it ends at ${end}`);
     const bits = BITS.get(dtype);
@@ -83,7 +102,8 @@ function keysOf(json: string): string[] {
     else if (c === '"') {
       const start = i;
       for (i++; json[i] !== '"'; i++) if (json[i] === "\\") i++;
-      if (depth === 1 && /^\s*:/.test(json.slice(i + 1, i + 9))) keys.push(JSON.parse(json.slice(start, i + 1)) as string);
+      if (depth === 1 && /^\s*:/.test(json.slice(i + 1, i + 9)))
+        keys.push(JSON.parse(json.slice(start, i + 1)) as string);
     }
   }
   return keys;

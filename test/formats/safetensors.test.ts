@@ -2,7 +2,17 @@
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { open } from "../../src/decoder.ts";
-import { type CompressOptions, compress, decompress, inspect, quantize, type Report, type Source, verify, WlqError } from "../../src/index.ts";
+import {
+  type CompressOptions,
+  compress,
+  decompress,
+  inspect,
+  quantize,
+  type Report,
+  type Source,
+  verify,
+  WlqError,
+} from "../../src/index.ts";
 import { Random } from "../kernels/random.ts";
 import { type MemorySink, memorySink } from "../memory-sink.ts";
 import { bf16Bits, bf16Value, f16Bits, f16Value } from "../reference/half.ts";
@@ -22,14 +32,26 @@ function weightBytes(dtype: string, count: number): Uint8Array {
 
 const FLOATS = ["F64", "F32", "F16", "BF16"];
 const weight = (name: string, dtype: string, shape: number[]): FixtureTensor => ({
-  name, dtype, shape, bytes: weightBytes(dtype, shape.reduce((a, b) => a * b, 1)),
-}); // biome-ignore format: short
+  name,
+  dtype,
+  shape,
+  bytes: weightBytes(
+    dtype,
+    shape.reduce((a, b) => a * b, 1),
+  ),
+});
 const other = (name: string, dtype: string, shape: number[], bytes: number): FixtureTensor => ({
-  name, dtype, shape, bytes: random.bytes(bytes),
-}); // biome-ignore format: short
+  name,
+  dtype,
+  shape,
+  bytes: random.bytes(bytes),
+});
 
 const everyFloat = (): FixtureTensor[] =>
-  FLOATS.flatMap((dtype) => [weight(`${dtype}.weight`, dtype, [24, 96]), weight(`${dtype}.conv`, dtype, [8, 33, 3, 3])]);
+  FLOATS.flatMap((dtype) => [
+    weight(`${dtype}.weight`, dtype, [24, 96]),
+    weight(`${dtype}.conv`, dtype, [8, 33, 3, 3]),
+  ]);
 const biases = FLOATS.map((dtype) => weight(`${dtype}.bias`, dtype, [96]));
 
 const FIXTURES: Record<string, { tensors: FixtureTensor[]; metadata?: Record<string, string> }> = {
@@ -67,9 +89,19 @@ const FIXTURES: Record<string, { tensors: FixtureTensor[]; metadata?: Record<str
   },
   names: {
     tensors: [
-      ...["__proto__", "constructor", "2", "1", "a", "a.codes", "a.codebook", "a.scales", "a.codes~1", "a.codes.codes", ""].map(
-        (name) => weight(name, "F32", [48, 48]),
-      ),
+      ...[
+        "__proto__",
+        "constructor",
+        "2",
+        "1",
+        "a",
+        "a.codes",
+        "a.codebook",
+        "a.scales",
+        "a.codes~1",
+        "a.codes.codes",
+        "",
+      ].map((name) => weight(name, "F32", [48, 48])),
       ...["权重/ü", "😀", 'a "quoted"\\\n\t name', " ", "wlq.tensors", "toString"].map((name) =>
         weight(name, "F16", [48, 48]),
       ),
@@ -84,7 +116,11 @@ const FIXTURES: Record<string, { tensors: FixtureTensor[]; metadata?: Record<str
 };
 
 // tensors whose bytes follow each other in the order given: widths mixed, so that some are not aligned
-const MISALIGNED = safetensorsFile([other("three", "U8", [3], 3), weight("w", "F32", [50, 50]), weight("v", "F64", [50, 50])]);
+const MISALIGNED = safetensorsFile([
+  other("three", "U8", [3], 3),
+  weight("w", "F32", [50, 50]),
+  weight("v", "F64", [50, 50]),
+]);
 
 const WAYS: Record<string, CompressOptions> = {
   tensor: { granularity: "tensor" },
@@ -98,7 +134,10 @@ const WAYS: Record<string, CompressOptions> = {
   "scale a group of 32": { scale: "group", groupSize: 32 },
 };
 
-async function compressed(source: Source, options: CompressOptions): Promise<{ bytes: Uint8Array<ArrayBuffer>; report: Report }> {
+async function compressed(
+  source: Source,
+  options: CompressOptions,
+): Promise<{ bytes: Uint8Array<ArrayBuffer>; report: Report }> {
   const out = memorySink();
   const report = await compress(source, out.sink, options);
   expect(out.state()).toBe("closed");
@@ -115,10 +154,15 @@ async function decompressed(source: Source): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 const payloads = (file: RuleFile): unknown =>
-  [...file.tensors].map(([name, { dtype, shape, bytes }]) => [name, dtype, shape, createHash("sha256").update(bytes).digest("hex")]).sort();
+  [...file.tensors]
+    .map(([name, { dtype, shape, bytes }]) => [name, dtype, shape, createHash("sha256").update(bytes).digest("hex")])
+    .sort();
 
 const same = (a: ArrayBufferView, b: ArrayBufferView): boolean =>
-  Buffer.compare(new Uint8Array(a.buffer, a.byteOffset, a.byteLength), new Uint8Array(b.buffer, b.byteOffset, b.byteLength)) === 0;
+  Buffer.compare(
+    new Uint8Array(a.buffer, a.byteOffset, a.byteLength),
+    new Uint8Array(b.buffer, b.byteOffset, b.byteLength),
+  ) === 0;
 
 /** float32 values of raw bytes. */
 function floatsOf(dtype: string, bytes: Uint8Array): Float32Array {
@@ -130,7 +174,11 @@ function floatsOf(dtype: string, bytes: Uint8Array): Float32Array {
 }
 
 /** Everything that must hold for a model, its container and its dense file. */
-async function checkRoundtrip(input: Uint8Array<ArrayBuffer>, options: CompressOptions, aligned = true): Promise<Report> {
+async function checkRoundtrip(
+  input: Uint8Array<ArrayBuffer>,
+  options: CompressOptions,
+  aligned = true,
+): Promise<Report> {
   const original = checkSafetensors(input, aligned);
   const { bytes: container, report } = await compressed(input, options);
   checkSafetensors(container);
@@ -138,7 +186,8 @@ async function checkRoundtrip(input: Uint8Array<ArrayBuffer>, options: CompressO
   const restored = await decompressed(container);
   const [fromDense, fromContainer] = [checkSafetensors(dense, aligned), checkSafetensors(restored)];
   expect(payloads(fromContainer)).toEqual(payloads(fromDense));
-  for (const { metadata } of [fromDense, fromContainer]) expect(Object.entries(metadata)).toEqual(Object.entries(original.metadata));
+  for (const { metadata } of [fromDense, fromContainer])
+    expect(Object.entries(metadata)).toEqual(Object.entries(original.metadata));
   // the dense file differs from the input in quantized payloads only
   expect(dense.length).toBe(input.length);
   expect([...fromDense.tensors.keys()]).toEqual([...original.tensors.keys()]);
@@ -171,7 +220,9 @@ async function checkRoundtrip(input: Uint8Array<ArrayBuffer>, options: CompressO
     for (let i = 0; i < before.length; i++) error += (before[i]! - values[i]!) ** 2;
     expect(Math.abs(error / before.length - stats.mse)).toBeLessThanOrEqual(1e-6 * stats.mse);
     expect(info.levels).toBe(entry.levels);
-    expect(new Set(values).size).toBeLessThanOrEqual(entry.scale === "none" && entry.granularity === "tensor" ? entry.levels! : Infinity);
+    expect(new Set(values).size).toBeLessThanOrEqual(
+      entry.scale === "none" && entry.granularity === "tensor" ? entry.levels! : Infinity,
+    );
   }
   expect(await verify(container, input)).toMatchObject({ ok: true, problems: [] });
   return report;
@@ -217,11 +268,17 @@ test("the extremes of every dtype stay finite, with and without a scale", async 
       return i % 2 ? size : -size;
     });
     const bytes =
-      dtype === "F64" ? bytesOf(values)
-      : dtype === "F32" ? bytesOf(Float32Array.from(values))
-      : bytesOf(Uint16Array.from(values, (x) => (dtype === "F16" ? f16Bits : bf16Bits)(Math.fround(x) / (dtype === "BF16" ? 1.01 : 1))));
+      dtype === "F64"
+        ? bytesOf(values)
+        : dtype === "F32"
+          ? bytesOf(Float32Array.from(values))
+          : bytesOf(
+              Uint16Array.from(values, (x) =>
+                (dtype === "F16" ? f16Bits : bf16Bits)(Math.fround(x) / (dtype === "BF16" ? 1.01 : 1)),
+              ),
+            );
     return { name: dtype, dtype, shape: [48, 48], bytes };
-  }); // biome-ignore format: a ladder
+  });
   const input = safetensorsFile(tensors);
   for (const options of Object.values(WAYS)) {
     const { bytes } = await compressed(input, { levels: 5, ...options });
@@ -235,8 +292,14 @@ test("the extremes of every dtype stay finite, with and without a scale", async 
 });
 
 describe("which tensors", () => {
-  const input = safetensorsFile([weight("a.w", "F32", [64, 64]), weight("b.w", "F32", [64, 64]), weight("c.bias", "F32", [64]), other("n", "I32", [64], 256)]);
-  const shown = (report: Report): unknown => Object.fromEntries(report.tensors.map((t) => [t.name, t.kept ?? `${t.levels} ${t.granularity} ${t.scale}`]));
+  const input = safetensorsFile([
+    weight("a.w", "F32", [64, 64]),
+    weight("b.w", "F32", [64, 64]),
+    weight("c.bias", "F32", [64]),
+    other("n", "I32", [64], 256),
+  ]);
+  const shown = (report: Report): unknown =>
+    Object.fromEntries(report.tensors.map((t) => [t.name, t.kept ?? `${t.levels} ${t.granularity} ${t.scale}`]));
 
   test("options by pattern: the last rule wins, over the general ones", async () => {
     const { report } = await compressed(input, {
@@ -247,24 +310,40 @@ describe("which tensors", () => {
         { match: /^b/, options: { levels: 5, granularity: "channel", axis: 1 } },
       ],
     });
-    expect(shown(report)).toEqual({ "a.w": "64 tensor none", "b.w": "5 channel none", "c.bias": "not a weight matrix", n: "dtype I32" });
+    expect(shown(report)).toEqual({
+      "a.w": "64 tensor none",
+      "b.w": "5 channel none",
+      "c.bias": "not a weight matrix",
+      n: "dtype I32",
+    });
   });
 
   test("include takes small ones too, and nothing else; exclude is stronger; minSize", async () => {
     const options = { levels: 16, granularity: "tensor" } as const;
     expect(shown((await compressed(input, { ...options, include: /^c/ })).report)).toEqual({
-      "a.w": "not included", "b.w": "not included", "c.bias": "16 tensor none", n: "not included",
-    }); // biome-ignore format: short
-    expect(shown((await compressed(input, { ...options, include: /w/, exclude: /a/g })).report)).toMatchObject({ "a.w": "excluded", "b.w": "16 tensor none" });
-    expect(shown((await compressed(input, { ...options, minSize: 4097 })).report)).toMatchObject({ "a.w": "fewer than 4097 elements" });
+      "a.w": "not included",
+      "b.w": "not included",
+      "c.bias": "16 tensor none",
+      n: "not included",
+    });
+    expect(shown((await compressed(input, { ...options, include: /w/, exclude: /a/g })).report)).toMatchObject({
+      "a.w": "excluded",
+      "b.w": "16 tensor none",
+    });
+    expect(shown((await compressed(input, { ...options, minSize: 4097 })).report)).toMatchObject({
+      "a.w": "fewer than 4097 elements",
+    });
   });
 
   test("naming what cannot be quantized is an error, and so are wrong options, with the tensor's name", async () => {
-    expect(await failure(compress(input, memorySink().sink, { include: /n/ }))).toMatchObject({ code: "unsupported", tensor: "n" });
+    expect(await failure(compress(input, memorySink().sink, { include: /n/ }))).toMatchObject({
+      code: "unsupported",
+      tensor: "n",
+    });
     const out = memorySink();
-    await expect(compress(input, out.sink, { tensors: [{ match: /b/, options: { granularity: "channel", axis: 2 } }] })).rejects.toThrow(
-      /^tensor "b\.w": axis 2 is outside the shape \[64, 64\]$/,
-    );
+    await expect(
+      compress(input, out.sink, { tensors: [{ match: /b/, options: { granularity: "channel", axis: 2 } }] }),
+    ).rejects.toThrow(/^tensor "b\.w": axis 2 is outside the shape \[64, 64\]$/);
     expect(out.state()).toBe("aborted");
   });
 });
@@ -283,7 +362,10 @@ describe("weights that are not finite", () => {
   const values = random.normals(4096);
   values[1234] = Number.NaN;
   values[4000] = Number.NEGATIVE_INFINITY;
-  const input = safetensorsFile([weight("good", "F32", [64, 64]), { name: "bad", dtype: "F32", shape: [64, 64], bytes: bytesOf(values) }]);
+  const input = safetensorsFile([
+    weight("good", "F32", [64, 64]),
+    { name: "bad", dtype: "F32", shape: [64, 64], bytes: bytesOf(values) },
+  ]);
 
   test.each(Object.entries(WAYS))("pass through with a warning by default: %s", async (_, options) => {
     const report = await checkRoundtrip(input, { levels: 16, ...options });
@@ -291,14 +373,21 @@ describe("weights that are not finite", () => {
     expect(report.warnings).toEqual([expect.stringMatching(/"bad".*weight (1234|4000) is (NaN|-Infinity)/)]);
   });
 
-  test.each([{ include: /bad/ }, { tensors: [{ match: /b/, options: { levels: 4 } }] }])("named: an error, or kept", async (named) => {
-    const out = memorySink();
-    const error = await failure(compress(input, out.sink, { granularity: "tensor", ...named }));
-    expect(error).toMatchObject({ code: "non-finite", tensor: "bad", message: expect.stringMatching(/"bad": weight 1234 is NaN.*--non-finite keep/) });
-    expect([out.state(), out.bytes().length]).toEqual(["aborted", 0]);
-    const { report } = await compressed(input, { ...named, nonFinite: "keep" });
-    expect(report.tensors[1]).toMatchObject({ kept: "has a NaN or infinity" });
-  });
+  test.each([{ include: /bad/ }, { tensors: [{ match: /b/, options: { levels: 4 } }] }])(
+    "named: an error, or kept",
+    async (named) => {
+      const out = memorySink();
+      const error = await failure(compress(input, out.sink, { granularity: "tensor", ...named }));
+      expect(error).toMatchObject({
+        code: "non-finite",
+        tensor: "bad",
+        message: expect.stringMatching(/"bad": weight 1234 is NaN.*--non-finite keep/),
+      });
+      expect([out.state(), out.bytes().length]).toEqual(["aborted", 0]);
+      const { report } = await compressed(input, { ...named, nonFinite: "keep" });
+      expect(report.tensors[1]).toMatchObject({ kept: "has a NaN or infinity" });
+    },
+  );
 
   test("in F16, BF16 and F64", async () => {
     const half = Uint16Array.from(random.normals(2304), f16Bits);
@@ -307,17 +396,28 @@ describe("weights that are not finite", () => {
     brain[78] = 0xff80;
     const double = Float64Array.from(random.normals(2304));
     double[79] = 1e39; // beyond float32
-    const tensors = [["F16", half], ["BF16", brain], ["F64", double]] as const; // biome-ignore format: short
+    const tensors = [
+      ["F16", half],
+      ["BF16", brain],
+      ["F64", double],
+    ] as const;
     for (const [dtype, data] of tensors) {
       const file = safetensorsFile([{ name: "w", dtype, shape: [48, 48], bytes: bytesOf(data) }]);
       const error = await failure(compress(file, memorySink().sink, { include: /w/ }));
-      expect(error.message).toMatch(dtype === "F64" ? /weight 79 is Infinity/ : dtype === "BF16" ? /weight 78 is -Infinity/ : /weight 77 is NaN/);
+      expect(error.message).toMatch(
+        dtype === "F64" ? /weight 79 is Infinity/ : dtype === "BF16" ? /weight 78 is -Infinity/ : /weight 77 is NaN/,
+      );
     }
   });
 });
 
 describe("same bytes", () => {
-  const input = safetensorsFile([weight("a", "F32", [700, 300]), weight("b", "F16", [129, 1000]), weight("c", "BF16", [90, 90]), other("d", "U8", [70_001], 70_001)]);
+  const input = safetensorsFile([
+    weight("a", "F32", [700, 300]),
+    weight("b", "F16", [129, 1000]),
+    weight("c", "BF16", [90, 90]),
+    other("d", "U8", [70_001], 70_001),
+  ]);
   const late = (start: number, end: number): Promise<ArrayBuffer> =>
     new Promise((done) => setTimeout(() => done(input.buffer.slice(start, end)), (start + end) % 3));
   const sources: Record<string, () => Source> = {
@@ -328,24 +428,33 @@ describe("same bytes", () => {
       return moved;
     },
     "a Blob": () => new Blob([input]),
-    "exact ranges, at once": () => ({ byteLength: input.length, slice: (start: number, end: number) => input.buffer.slice(start, end) }),
+    "exact ranges, at once": () => ({
+      byteLength: input.length,
+      slice: (start: number, end: number) => input.buffer.slice(start, end),
+    }),
     "exact ranges, late": () => ({ byteLength: input.length, slice: late }),
   };
 
-  test.each(["tensor", "channel, axis 1", "scale a group of 32"])("from whatever source, and twice: %s", async (way) => {
-    for (const to of ["container", "dense"] as const) {
-      const options = { levels: 17, to, ...WAYS[way] };
-      const { bytes: first } = await compressed(input, options);
-      for (const source of Object.values(sources)) {
-        const { bytes } = await compressed(source(), options);
-        expect(same(bytes, first)).toBe(true);
+  test.each(["tensor", "channel, axis 1", "scale a group of 32"])(
+    "from whatever source, and twice: %s",
+    async (way) => {
+      for (const to of ["container", "dense"] as const) {
+        const options = { levels: 17, to, ...WAYS[way] };
+        const { bytes: first } = await compressed(input, options);
+        for (const source of Object.values(sources)) {
+          const { bytes } = await compressed(source(), options);
+          expect(same(bytes, first)).toBe(true);
+        }
       }
-    }
-    const { bytes } = await compressed(input, { levels: 17, ...WAYS[way] });
-    const restored = await decompressed(bytes);
-    const ranges: Source = { byteLength: bytes.length, slice: async (start: number, end: number) => bytes.buffer.slice(start, end) };
-    expect(same(await decompressed(ranges), restored)).toBe(true);
-  });
+      const { bytes } = await compressed(input, { levels: 17, ...WAYS[way] });
+      const restored = await decompressed(bytes);
+      const ranges: Source = {
+        byteLength: bytes.length,
+        slice: async (start: number, end: number) => bytes.buffer.slice(start, end),
+      };
+      expect(same(await decompressed(ranges), restored)).toBe(true);
+    },
+  );
 
   test("concurrent runs do not meet", async () => {
     const options = Object.values(WAYS).slice(0, 5);
@@ -361,7 +470,14 @@ describe("same bytes", () => {
 
 test("large tensors are read in stretches: channels of an inner axis as if in memory", async () => {
   // above 16 MiB, and above 32 MiB of which some channels are kept at a time; two channels of more than 32 MiB each
-  const shapes = [[[20_000, 450], 1, 0], [[1000, 4500], 1, 0], [[40, 50, 2200], 1, 0], [[8_400_000, 2], 1, 0], [[2, 2, 4_300_000], 1, 0], [[4_400_000], 0, 9000]] as const;
+  const shapes = [
+    [[20_000, 450], 1, 0],
+    [[1000, 4500], 1, 0],
+    [[40, 50, 2200], 1, 0],
+    [[8_400_000, 2], 1, 0],
+    [[2, 2, 4_300_000], 1, 0],
+    [[4_400_000], 0, 9000],
+  ] as const;
   for (const [shape, axis, groupSize] of shapes) {
     const count = shape.reduce((a: number, b) => a * b, 1);
     const values = new Float32Array(count);
@@ -374,7 +490,7 @@ test("large tensors are read in stretches: channels of an inner axis as if in me
     expect(same(file.tensors.get("w.codebook")!.bytes, q.codebook)).toBe(true);
     expect(same(file.tensors.get("w.codes")!.bytes.subarray(0, q.codes.length), q.codes)).toBe(true);
   }
-}); // biome-ignore format: tables
+});
 
 test("progress counts up to all, and the signal stops it", async () => {
   const input = safetensorsFile([weight("a", "F32", [300, 300]), weight("b", "F16", [300, 300])]);
@@ -386,7 +502,10 @@ test("progress counts up to all, and the signal stops it", async () => {
   }
   const stop = new AbortController();
   const out: MemorySink = memorySink();
-  const run = compress(input, out.sink, { signal: stop.signal, onProgress: ({ phase }) => phase === "write" && stop.abort(new Error("enough")) });
+  const run = compress(input, out.sink, {
+    signal: stop.signal,
+    onProgress: ({ phase }) => phase === "write" && stop.abort(new Error("enough")),
+  });
   expect(await failure(run)).toMatchObject({ code: "aborted", message: "stopped by the caller: enough" });
   expect(out.state()).toBe("aborted");
 });
@@ -400,7 +519,14 @@ test("inspect tells what is there", async () => {
   const { bytes } = await compressed(input, { levels: 17, granularity: "channel" });
   const packed = await inspect(bytes);
   expect(packed).toMatchObject({ format: "safetensors", compressed: true });
-  expect(packed.tensors.find((t) => t.name === "w")).toMatchObject({ dtype: "F32", shape: [65, 33], levels: 17, bits: 5, granularity: "channel", scale: "none" });
+  expect(packed.tensors.find((t) => t.name === "w")).toMatchObject({
+    dtype: "F32",
+    shape: [65, 33],
+    levels: 17,
+    bits: 5,
+    granularity: "channel",
+    scale: "none",
+  });
 });
 
 async function failure(promise: Promise<unknown>): Promise<WlqError> {

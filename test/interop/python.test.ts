@@ -73,7 +73,10 @@ function readWithPython(container: Uint8Array): Map<string, Buffer> {
   try {
     writeFileSync(join(folder, "in.safetensors"), container);
     const lines = execFileSync(PYTHON, [SCRIPT, join(folder, "in.safetensors"), out], { encoding: "utf8" });
-    const names = lines.trim().split("\n").map((line) => (JSON.parse(line) as { name: string }).name);
+    const names = lines
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { name: string }).name);
     return new Map(names.map((name, i) => [name, readFileSync(join(out, `${i}.bin`))]));
   } finally {
     rmSync(out, { recursive: true });
@@ -105,10 +108,13 @@ const WAYS: CompressOptions[] = [
 ];
 
 describe.skipIf(why !== undefined && !process.env.CI)("Python reads what the decoder reads", () => {
-  test.each([2, 3, 7, 16, 17, 64, 100, 256])("%i levels: 1 to 8 bits a code, every granularity, scale and dtype", async (levels) => {
-    const model = safetensorsFile(MODEL, { format: "pt" });
-    for (const way of WAYS) expect(await compare(model, { levels, ...all, ...way })).toBe(MODEL.length);
-  });
+  test.each([2, 3, 7, 16, 17, 64, 100, 256])(
+    "%i levels: 1 to 8 bits a code, every granularity, scale and dtype",
+    async (levels) => {
+      const model = safetensorsFile(MODEL, { format: "pt" });
+      for (const way of WAYS) expect(await compare(model, { levels, ...all, ...way })).toBe(MODEL.length);
+    },
+  );
 
   test("the defaults, and an ONNX model's coded tensors", async () => {
     await compare(safetensorsFile(MODEL), {});

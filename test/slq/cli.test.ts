@@ -66,9 +66,17 @@ test("losses from a file decide", async () => {
   const probe = JSON.parse((await slq("probe", file("l0"), file("l0"), file("probe"), "--json")).out);
   expect(probe[0].codebook).toHaveLength(5);
   writeFileSync(file("losses"), JSON.stringify({ "fc.weight": [1, 2, 1, 7, 1] }));
-  const report = JSON.parse((await slq("next", file("l0"), file("l0"), file("l1"), "--losses", file("losses"), "--json")).out);
+  const report = JSON.parse(
+    (await slq("next", file("l0"), file("l0"), file("l1"), "--losses", file("losses"), "--json")).out,
+  );
   expect(report.partition).toBe("loss");
-  expect(report.layers[0].clusters.map(({ frozen }: { frozen: string }) => frozen)).toEqual(["free", "free", "free", "now", "free"]);
+  expect(report.layers[0].clusters.map(({ frozen }: { frozen: string }) => frozen)).toEqual([
+    "free",
+    "free",
+    "free",
+    "now",
+    "free",
+  ]);
 });
 
 test.each(["slq", "eslq", "mlq", "inq", "reference"])("preset %s", async (preset) => {

@@ -21,7 +21,9 @@ test.skipIf(!ready)("masked SGD in numpy: every round accepted, better than one-
   const out = mkdtempSync(join(tmpdir(), "wlq-mnist-"));
   try {
     const text = execFileSync(process.execPath, ["examples/mnist-numpy/run.mjs", "--quick"], {
-      encoding: "utf8", env: { ...process.env, OUT: out }, stdio: ["ignore", "pipe", "pipe"],
+      encoding: "utf8",
+      env: { ...process.env, OUT: out },
+      stdio: ["ignore", "pipe", "pipe"],
     });
     expect(text).toContain("SQNR exact");
     const [, error, oneShot] = /5 levels: ([\d.]+) % error; float [\d.]+ %, one-shot ([\d.]+) %/.exec(text) ?? [];
