@@ -1,6 +1,5 @@
 // The decode binary's entry: what a reader of compressed tensors needs, and nothing else.
-export { xxh64 } from "./checksum";
 export { f32ToF16, f32ToBf16 } from "./half";
 export { unpack } from "./unpack";
-export { lookup32, lookupRuns, decode4 } from "./lookup";
-export { scaleCodebook } from "./scale";
+export { xxh64 } from "./checksum";
+export { lookup32, lookupRuns } from "./lookup";

@@ -3,54 +3,60 @@
 /**
  * `dst[i] = codebook[codes[i]]`, float32.
  *
- * Reads `count` code bytes and writes `4 * count` bytes. The codebook has `levels` entries; with at most 32 levels
- * `4 * levels` bytes are read once, rounded up to 64 or 128 (the caller pads). A code >= levels gives an unspecified
- * value of memory within `codebook + 1024`: never a trap as long as 1 KiB lies there.
+ * Reads `count` code bytes and writes `4 * count` bytes. With `nibbles` codes are packed, 4 bits each, and the codebook
+ * has 16 entries. Otherwise it has `levels`; with at most 32 levels 128 bytes are read once (the
+ * caller pads). A code >= levels gives an unspecified value of memory within `codebook + 1024`: never a trap as
+ * long as 1 KiB lies there.
  *
  * With at most 16 levels the four bytes of every value lie in four vectors of 16 (byte planes), so that one swizzle
  * looks up a byte of 16 weights at once; two rounds of interleaving put the values together.
  */
-export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize, levels: i32): void {
+export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize, levels: i32, nibbles: bool): void {
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
     // making the planes takes as long as looking up some 200 weights one by one
     if (levels <= 32 && count >= 256) {
       planes(dst, codebook);
-      if (levels <= 16) {
-        const p0 = v128.load(dst);
-        const p1 = v128.load(dst, 16);
-        const p2 = v128.load(dst, 32);
-        const p3 = v128.load(dst, 48);
-        for (; i + 16 <= count; i += 16) {
-          const c = v128.load(codes + i);
-          const p = dst + (i << 2);
-          interleave32(p, i8x16.swizzle(p0, c), i8x16.swizzle(p1, c), i8x16.swizzle(p2, c), i8x16.swizzle(p3, c));
+      planes(dst + 64, codebook + 64);
+      const p0 = v128.load(dst);
+      const p1 = v128.load(dst, 16);
+      const p2 = v128.load(dst, 32);
+      const p3 = v128.load(dst, 48);
+      const q0 = v128.load(dst, 64);
+      const q1 = v128.load(dst, 80);
+      const q2 = v128.load(dst, 96);
+      const q3 = v128.load(dst, 112);
+      // both branches go the same way every time: they cost nothing, and one loop is half the code of two
+      for (; i + 16 <= count; i += 16) {
+        let c: v128;
+        if (nibbles) {
+          const bytes = v128.load64_zero(codes + (i >> 1));
+          c = interleaveLow8(v128.and(bytes, i8x16.splat(15)), i8x16.shr_u(bytes, 4));
+        } else {
+          c = v128.load(codes + i);
         }
-      } else {
-        planes(dst + 64, codebook + 64);
-        const p0 = v128.load(dst);
-        const p1 = v128.load(dst, 16);
-        const p2 = v128.load(dst, 32);
-        const p3 = v128.load(dst, 48);
-        const q0 = v128.load(dst, 64);
-        const q1 = v128.load(dst, 80);
-        const q2 = v128.load(dst, 96);
-        const q3 = v128.load(dst, 112);
-        const sixteen = i8x16.splat(16);
-        for (; i + 16 <= count; i += 16) {
-          const c = v128.load(codes + i);
+        let b0 = i8x16.swizzle(p0, c);
+        let b1 = i8x16.swizzle(p1, c);
+        let b2 = i8x16.swizzle(p2, c);
+        let b3 = i8x16.swizzle(p3, c);
+        if (levels > 16) {
           // an index of 16 and more selects 0, so that the two halves can be joined
-          const d = i8x16.sub(c, sixteen);
-          interleave32(
-            dst + (i << 2),
-            v128.or(i8x16.swizzle(p0, c), i8x16.swizzle(q0, d)),
-            v128.or(i8x16.swizzle(p1, c), i8x16.swizzle(q1, d)),
-            v128.or(i8x16.swizzle(p2, c), i8x16.swizzle(q2, d)),
-            v128.or(i8x16.swizzle(p3, c), i8x16.swizzle(q3, d)),
-          );
+          const d = i8x16.sub(c, i8x16.splat(16));
+          b0 = v128.or(b0, i8x16.swizzle(q0, d));
+          b1 = v128.or(b1, i8x16.swizzle(q1, d));
+          b2 = v128.or(b2, i8x16.swizzle(q2, d));
+          b3 = v128.or(b3, i8x16.swizzle(q3, d));
         }
+        interleave32(dst + (i << 2), b0, b1, b2, b3);
       }
     }
+  }
+  if (nibbles) {
+    for (; i < count; i++) {
+      const code = (load<u8>(codes + (i >> 1)) >> <u8>((i & 1) << 2)) & 15;
+      store<u32>(dst + (i << 2), load<u32>(codebook + (<usize>code << 2)));
+    }
+    return;
   }
   for (; i + 4 <= count; i += 4) {
     const c = load<u32>(codes + i);
@@ -62,35 +68,6 @@ export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize
   }
   for (; i < count; i++) {
     store<u32>(dst + (i << 2), load<u32>(codebook + (<usize>load<u8>(codes + i) << 2)));
-  }
-}
-
-/** 4-bit codes, two a byte, straight to float32: {@link lookup32} without the bytes in between. `count` is even or the last nibble is 0. */
-export function decode4(dst: usize, packed: usize, count: usize, codebook: usize): void {
-  let i: usize = 0;
-  if (ASC_FEATURE_SIMD) {
-    if (count >= 32) {
-      planes(dst, codebook);
-      const p0 = v128.load(dst);
-      const p1 = v128.load(dst, 16);
-      const p2 = v128.load(dst, 32);
-      const p3 = v128.load(dst, 48);
-      const low = i8x16.splat(15);
-      for (; i + 32 <= count; i += 32) {
-        const bytes = v128.load(packed + (i >> 1));
-        const even = v128.and(bytes, low);
-        const odd = i8x16.shr_u(bytes, 4);
-        const a = interleaveLow8(even, odd);
-        const b = interleaveHigh8(even, odd);
-        const p = dst + (i << 2);
-        interleave32(p, i8x16.swizzle(p0, a), i8x16.swizzle(p1, a), i8x16.swizzle(p2, a), i8x16.swizzle(p3, a));
-        interleave32(p + 64, i8x16.swizzle(p0, b), i8x16.swizzle(p1, b), i8x16.swizzle(p2, b), i8x16.swizzle(p3, b));
-      }
-    }
-  }
-  for (; i < count; i++) {
-    const byte = <usize>load<u8>(packed + (i >> 1));
-    store<u32>(dst + (i << 2), load<u32>(codebook + (((byte >> ((i & 1) << 2)) & 15) << 2)));
   }
 }
 
@@ -119,7 +96,7 @@ export function lookupRuns(
         store<u32>(dst + (i << 2), load<u32>(codebook + (<usize>load<u8>(codes + i) << 2)));
       }
     } else {
-      lookup32(dst + (i << 2), codes + i, run, codebook, levels);
+      lookup32(dst + (i << 2), codes + i, run, codebook, levels, false);
       i += run;
     }
     left = inner;

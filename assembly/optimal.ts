@@ -105,8 +105,9 @@ export function optimalScratch(m: i32, free: i32, pins: i32, atoms: i32): usize 
   const k = free + pins;
   return (
     <usize>(m + 2) * 16 +
+    <usize>(pins + 1) * 12 +
     <usize>rows * <usize>(m + 2) * 8 +
-    <usize>((free + 1) * (pins + 1)) * <usize>(m + 2) * 2 +
+    <usize>(free + 1) * <usize>(m + 2 + 5 * (pins + 1)) * 2 +
     <usize>(k + 2) * (12 * <usize>min(2 * MAX_BAND + 1, atoms + 1) + 32) +
     256
   );
@@ -135,60 +136,72 @@ export function optimal(
   const row = <usize>(m + 2) << 3;
   const q0 = scratch;
   const q1 = q0 + row;
-  const values = q1 + row;
   const rows = pins == 0 ? 2 : 2 * (free + 1);
-  const back = values + <usize>rows * row;
-  const backRow = <usize>(m + 2) << 1;
-  const rest = (back + <usize>((free + 1) * (pins + 1)) * backRow + 7) & ~7;
+  const values = q1 + row;
+  const places = values + <usize>rows * row;
+  const back = places + <usize>(pins + 1) * 12;
 
   for (let c = 0; c <= m; c++) {
     const a = <usize>load<i32>(cells + (<usize>c << 2)) << 3;
     store<f64>(q0 + (<usize>c << 3), load<f64>(p0 + a));
     store<f64>(q1 + (<usize>c << 3), load<f64>(p1 + a));
   }
+  const total = place(places, q0, q1, m, pinValues, pins);
+  const rest = (back + (<usize>(free + 1) * total << 1) + 7) & ~7;
 
-  let top = 1;
-  while (top << 1 <= m) top <<= 1;
   for (let p = 0; p <= pins; p++) {
+    const from = places + <usize>p * 12;
+    const first = load<i32>(from);
+    const last = load<i32>(from, 4);
+    const length = <usize>(last - first + 1);
+    // rows of starts, indexed by cell
+    const starts = back + ((<usize>(free + 1) * <usize>load<u32>(from, 8)) << 1) - (<usize>first << 1);
+    let top = 1;
+    while (top << 1 <= last - first) top <<= 1;
     for (let q = 0; q <= free; q++) {
       const f = values + <usize>(pins == 0 ? q & 1 : (p & 1) * (free + 1) + q) * row;
-      const b = back + <usize>(p * (free + 1) + q) * backRow;
+      const b = starts + <usize>q * (length << 1);
       if (q > 0) {
-        const from = values + <usize>(pins == 0 ? (q - 1) & 1 : (p & 1) * (free + 1) + q - 1) * row;
+        const before = values + <usize>(pins == 0 ? (q - 1) & 1 : (p & 1) * (free + 1) + q - 1) * row;
         // with no pins the starts of one interval fewer are a lower bound, too
-        const floor = pins == 0 && q > 1 ? b - backRow : 0;
-        store<f64>(f, load<f64>(from));
-        store<u16>(b, 0);
+        const floor = pins == 0 && q > 1 ? b - (length << 1) : 0;
+        store<f64>(f + (<usize>first << 3), load<f64>(before + (<usize>first << 3)));
+        store<u16>(b + (<usize>first << 1), <u16>first);
         if (pins == 0 && q == free) {
           const low = floor ? <i32>load<u16>(floor + (<usize>m << 1)) : 0;
-          store<u16>(b + (<usize>m << 1), <u16>rowBest(f, from, q0, q1, m, low, m));
+          store<u16>(b + (<usize>m << 1), <u16>rowBest(f, before, q0, q1, m, low, m));
         } else {
           for (let s = top; s > 0; s >>= 1) {
-            for (let i = s; i <= m; i += s << 1) {
+            for (let i = first + s; i <= last; i += s << 1) {
               let low = <i32>load<u16>(b + (<usize>(i - s) << 1));
               if (floor) low = max(low, <i32>load<u16>(floor + (<usize>i << 1)));
-              const high = i + s <= m ? min(i, <i32>load<u16>(b + (<usize>(i + s) << 1))) : i;
+              const high = i + s <= last ? min(i, <i32>load<u16>(b + (<usize>(i + s) << 1))) : i;
               if (low > high) low = high;
-              store<u16>(b + (<usize>i << 1), <u16>rowBest(f, from, q0, q1, i, low, high));
+              store<u16>(b + (<usize>i << 1), <u16>rowBest(f, before, q0, q1, i, low, high));
             }
           }
         }
       } else {
-        for (let i = 0; i <= m; i++) store<f64>(f + (<usize>i << 3), i == 0 && p == 0 ? 0 : NONE);
+        for (let i = first; i <= last; i++) store<f64>(f + (<usize>i << 3), i == 0 && p == 0 ? 0 : NONE);
       }
       if (p > 0) {
-        const from = values + <usize>(((p - 1) & 1) * (free + 1) + q) * row;
+        const before = values + <usize>(((p - 1) & 1) * (free + 1) + q) * row;
         const c = load<f64>(pinValues + (<usize>(p - 1) << 3));
         let best: f64 = NONE;
-        let start = 0;
-        for (let i = 0; i <= m; i++) {
+        let start = load<i32>(from - 12);
+        let next = start;
+        const end = load<i32>(from - 8);
+        for (let i = first; i <= last; i++) {
+          for (; next <= min(i, end); next++) {
+            const at = <usize>next << 3;
+            const v = load<f64>(before + at) - pinned(c, load<f64>(q0 + at), load<f64>(q1 + at));
+            if (v > best) {
+              best = v;
+              start = next;
+            }
+          }
           const at = <usize>i << 3;
           const g = pinned(c, load<f64>(q0 + at), load<f64>(q1 + at));
-          const v = load<f64>(from + at) - g;
-          if (v > best) {
-            best = v;
-            start = i;
-          }
           if (best + g > load<f64>(f + at)) {
             store<f64>(f + at, best + g);
             store<u16>(b + (<usize>i << 1), <u16>(start | PIN_STEP));
@@ -203,7 +216,11 @@ export function optimal(
   let q = free;
   let i = m;
   for (let t = pins + free - 1; t >= 0; t--) {
-    const step = <i32>load<u16>(back + <usize>(p * (free + 1) + q) * backRow + (<usize>i << 1));
+    const from = places + <usize>p * 12;
+    const first = load<i32>(from);
+    const length = <usize>(load<i32>(from, 4) - first + 1);
+    const b = back + ((<usize>(free + 1) * <usize>load<u32>(from, 8) + <usize>q * length) << 1);
+    const step = <i32>load<u16>(b + (<usize>(i - first) << 1));
     i = step & 0x7fff;
     store<i32>(bounds + (<usize>t << 2), i);
     if (step & PIN_STEP) {
@@ -215,6 +232,41 @@ export function optimal(
     }
   }
   refine(bounds, kinds, p0, p1, atoms, cells, m, pinValues, pins + free, rest);
+}
+
+// Where prefixes may end after p pins: no cell before a pin goes to a centre behind it, nor one behind it to a centre
+// before it, and a cell more on either side for roundings. So the work for all pins is that for one. Writes first, last
+// and how many places come before (i32 x 3 a state) and returns how many there are.
+function place(places: usize, q0: usize, q1: usize, m: i32, pinValues: usize, pins: i32): usize {
+  let first = 0;
+  let cell = 0;
+  let count: usize = 0;
+  for (let p = 0; p <= pins; p++) {
+    const at = places + <usize>p * 12;
+    let last = m;
+    let next = m;
+    if (p < pins) {
+      const c = load<f64>(pinValues + (<usize>p << 3));
+      while (cell < m && cellMean(q0, q1, cell) < c) cell++;
+      next = max(first, cell - 1);
+      let beyond = cell;
+      while (beyond < m && cellMean(q0, q1, beyond) <= c) beyond++;
+      last = min(m, beyond + 1);
+    }
+    store<i32>(at, first);
+    store<i32>(at, last, 4);
+    store<u32>(at, <u32>count, 8);
+    count += <usize>(last - first + 1);
+    first = next;
+  }
+  return count;
+}
+
+// @ts-ignore: decorator
+@inline
+function cellMean(q0: usize, q1: usize, c: i32): f64 {
+  const at = <usize>c << 3;
+  return (load<f64>(q1 + at, 8) - load<f64>(q1 + at)) / (load<f64>(q0 + at, 8) - load<f64>(q0 + at));
 }
 
 // @ts-ignore: decorator

@@ -13,42 +13,23 @@ export function unpack(dst: usize, src: usize, count: usize, bits: i32): void {
   let i: usize = 0;
   const mask = (1 << bits) - 1;
   if (ASC_FEATURE_SIMD) {
-    if (bits == 8) {
-      memory.copy(dst, src, count);
-      return;
+    let window = i16x8.splat(0);
+    let factor = i16x8.splat(0);
+    for (let lane = 7; lane >= 0; lane--) {
+      const byte = (lane * bits) >> 3;
+      window = shiftIn(window, <i16>(byte | ((byte + 1) << 8)));
+      factor = shiftIn(factor, <i16>(<i32>1 << (8 - ((lane * bits) & 7))));
     }
-    if (bits == 4) {
-      const low = i8x16.splat(15);
-      for (; i + 32 <= count; i += 32) {
-        const bytes = v128.load(src + (i >> 1));
-        const even = v128.and(bytes, low);
-        const odd = i8x16.shr_u(bytes, 4);
-        v128.store(dst + i, v128.shuffle<u8>(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
-        v128.store(
-          dst + i,
-          v128.shuffle<u8>(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
-          16,
-        );
-      }
-    } else {
-      let window = i16x8.splat(0);
-      let factor = i16x8.splat(0);
-      for (let lane = 7; lane >= 0; lane--) {
-        const byte = (lane * bits) >> 3;
-        window = shiftIn(window, <i16>(byte | ((byte + 1) << 8)));
-        factor = shiftIn(factor, <i16>(<i32>1 << (8 - ((lane * bits) & 7))));
-      }
-      const keep = i16x8.splat(<i16>mask);
-      const second = i8x16.add(window, i8x16.splat(<i8>bits));
-      let p = src;
-      const step = bits << 1;
-      for (; i + 16 <= count; i += 16) {
-        const bytes = v128.load(p);
-        const a = v128.and(i16x8.shr_u(i16x8.mul(i8x16.swizzle(bytes, window), factor), 8), keep);
-        const b = v128.and(i16x8.shr_u(i16x8.mul(i8x16.swizzle(bytes, second), factor), 8), keep);
-        v128.store(dst + i, i8x16.narrow_i16x8_u(a, b));
-        p += step;
-      }
+    const keep = i16x8.splat(<i16>mask);
+    const second = i8x16.add(window, i8x16.splat(<i8>bits));
+    let p = src;
+    const step = bits << 1;
+    for (; i + 16 <= count; i += 16) {
+      const bytes = v128.load(p);
+      const a = v128.and(i16x8.shr_u(i16x8.mul(i8x16.swizzle(bytes, window), factor), 8), keep);
+      const b = v128.and(i16x8.shr_u(i16x8.mul(i8x16.swizzle(bytes, second), factor), 8), keep);
+      v128.store(dst + i, i8x16.narrow_i16x8_u(a, b));
+      p += step;
     }
   }
   for (; i < count; i++) {

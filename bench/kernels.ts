@@ -45,6 +45,6 @@ export function decodeResident(count: number, codebook: Float32Array): Row[] {
   const bytes = scope.u8(packed, count / 2);
   for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 167) & 255;
   scope.f32(values, LEVELS).set(codebook);
-  const run = (): void => scope.kernels.decode4(out, packed, count, values);
+  const run = (): void => scope.kernels.lookup32(out, packed, count, values, LEVELS, true);
   return [measure("decode 4 bit -> float32, Wasm-resident", count * 4, run), copyRow(scope, out, spare, count * 4)];
 }

@@ -13,6 +13,7 @@ const ENTRIES = {
   decoder: "src/decoder.ts",
   onnx: "src/formats/onnx.ts",
   caffe: "src/formats/caffe.ts",
+  slq: "src/slq/index.ts",
   node: "src/node.ts",
 };
 
@@ -20,15 +21,27 @@ async function compileWasm() {
   await mkdir("build", { recursive: true });
   for (const name of WASM) {
     for (const target of [name, `${name}-scalar`]) {
-      const { error, stderr } = await asc.main([`assembly/${name}.ts`, "--config", "asconfig.json", "--target", target]);
-      const messages = stderr.toString().replace(/^Last converge was suboptimal\.\s*$/gm, "").trim();
+      const { error, stderr } = await asc.main([
+        `assembly/${name}.ts`,
+        "--config",
+        "asconfig.json",
+        "--target",
+        target,
+      ]);
+      const messages = stderr
+        .toString()
+        .replace(/^Last converge was suboptimal\.\s*$/gm, "")
+        .trim();
       if (messages) console.error(messages);
       if (error) throw error;
     }
     const [simd, scalar] = await Promise.all(["simd", "scalar"].map((kind) => readFile(`build/${name}.${kind}.wasm`)));
     const size = Buffer.alloc(4);
     size.writeUInt32LE(scalar.length);
-    await writeFile(`build/${name}.wasm.deflate`, deflateRawSync(Buffer.concat([size, scalar, simd]), { level: 9, memLevel: 9 }));
+    await writeFile(
+      `build/${name}.wasm.deflate`,
+      deflateRawSync(Buffer.concat([size, scalar, simd]), { level: 9, memLevel: 9 }),
+    );
   }
 }
 
@@ -85,7 +98,12 @@ async function bundle() {
 async function declareTypes() {
   const input = ENTRIES;
   const onLog = (level, log) => console.error(`${level}: ${log.message}`);
-  const declarations = await rollup({ input, plugins: [dts({ tsconfig: "tsconfig.json" })], external: /^node:/, onLog });
+  const declarations = await rollup({
+    input,
+    plugins: [dts({ tsconfig: "tsconfig.json" })],
+    external: /^node:/,
+    onLog,
+  });
   await declarations.write({
     dir: "dist",
     entryFileNames: "[name].d.ts",

@@ -1,5 +1,5 @@
 // Assign: weights to codes, tile by tile, with what it costs; thresholds, codebooks and sums live here.
-import { bitsForLevels, type Coding, decodeGrouping, type Grouping, type QuantizationStats } from "./codebook.ts";
+import { bitsForLevels, type Coding, decodeGrouping, type Grouping, MOST_GROUPS, type QuantizationStats, runPlace } from "./codebook.ts";
 import type { RoundFormat } from "./decode.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
@@ -47,7 +47,7 @@ export class TileCoder {
     this.#stride = 1 << this.#bits;
     // a single codebook is padded for the 256-entry search
     const padded = groups === 1 ? 256 : this.#stride;
-    const most = Math.max(8, Math.floor(CODEBOOK_BYTES / ((levels + padded) * 4)));
+    const most = Math.min(MOST_GROUPS, Math.max(8, Math.floor(CODEBOOK_BYTES / ((levels + padded) * 4))));
     this.#all = groups <= most;
     this.tileSize = this.#all ? TILE : Math.min(TILE, (most - 1) * inner) & ~7;
     const held = this.#all ? groups : Math.min(groups, Math.ceil(this.tileSize / inner) + 1);
@@ -93,7 +93,7 @@ export class TileCoder {
     const { levels } = this.#coding;
     if (groups === 1) {
       kernels.assign(this.codes, this.weights, count, this.#thresholds, levels, this.#table);
-      kernels.lookup32(this.decoded, this.codes, count, this.#codebooks, levels);
+      kernels.lookup32(this.decoded, this.codes, count, this.#codebooks, levels, false);
     } else {
       let first = start % (groups * inner);
       let period = groups;
@@ -103,8 +103,11 @@ export class TileCoder {
         this.#prepare(group, Math.ceil((first + count) / inner), this.#stride);
         period = -1; // as unsigned: never wraps
       }
-      kernels.assignRuns(this.codes, this.weights, count, this.#thresholds, levels, this.#stride, inner, period, first);
-      kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, inner, period, first);
+      const at = runPlace(inner, first);
+      kernels.assignRuns(
+        this.codes, this.weights, count, this.#thresholds, levels, this.#stride, at.inner, period, at.first,
+      );
+      kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, at.inner, period, at.first);
     }
     kernels.measure(this.#totals, this.#sums, this.weights, this.decoded, this.codes, count, levels, this.#scratch);
   }

@@ -107,6 +107,19 @@ export function groupingOf(
   return { count, groups, inner: Math.max(1, inner), outer };
 }
 
+/** Most groups whose codebooks are at hand at once, so that {@link runPlace} fits. */
+export const MOST_GROUPS = 65535;
+
+/**
+ * A weight's place among runs of `inner` as kernels take it, which count in 32 bits: of a run that is longer than any
+ * tile only 65,536 weights are counted, the last of them if the place is before those. Right for {@link MOST_GROUPS}.
+ */
+export function runPlace(inner: number, place: number): { readonly inner: number; readonly first: number } {
+  const run = Math.min(inner, 65536);
+  const end = Math.floor(place / inner) + 1;
+  return { inner: run, first: end * run - Math.min(run, end * inner - place) };
+}
+
 /** Which weights decode with the same values: the scale's grouping where there is one, else the codebook's. */
 export function decodeGrouping(coding: Omit<Coding, "codebook">): Grouping {
   return groupingOf(coding.scale?.per ?? coding.granularity, coding.shape, coding.axis, coding.groupSize);

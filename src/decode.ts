@@ -1,5 +1,6 @@
 // Decode: packed codes and a codebook to weights, tile by tile through Wasm memory.
-import { bitsForLevels, type Coding, decodeGrouping, type Grouping, packedBytes } from "./codebook.ts";
+import { bitsForLevels, type Coding, decodeGrouping, type Grouping, MOST_GROUPS, packedBytes, runPlace } from "./codebook.ts";
+import { malformed } from "./error.ts";
 import type { DecodeScope } from "./wasm/decode.ts";
 
 /** How values were rounded to the tensor's dtype: 0 float32, 1 float16, 2 bfloat16. As kernels number them. */
@@ -27,30 +28,38 @@ export function tileDecoder(
   coding: Pick<Coding, "levels" | "codebook" | "scale">,
   { groups, inner }: Grouping,
   format: RoundFormat,
+  tensor?: string,
 ): TileDecoder {
   const { levels, codebook, scale } = coding;
   const { kernels } = scope;
   const bits = bitsForLevels(levels);
   const size = levels * 4;
   // codebooks held at once: all of them, or those from group `base` on
-  const held = Math.min(groups, Math.floor(CODEBOOK_BYTES / size));
+  const held = Math.min(groups, MOST_GROUPS, Math.floor(CODEBOOK_BYTES / size));
   const all = held === groups;
   let base = 0;
   const packedAt = scope.reserve(TILE);
   const codesAt = scope.reserve(TILE);
   const valuesAt = scope.reserve(TILE * 4);
-  const sharedAt = scope.reserve(size);
+  const halvesAt = scope.reserve(format && (held * size) / 2);
   // 1 KiB behind: a corrupt code reads there, not outside
   const codebooksAt = scope.reserve(held * size + 1024);
 
   const prepare = (): void => {
-    if (scale) scope.f32(sharedAt, levels).set(codebook);
+    const values = scope.f32(codebooksAt, held * levels);
     for (let j = 0; j < held; j++) {
       const group = (base + j) % groups;
-      const at = codebooksAt + j * size;
-      if (scale) kernels.scaleCodebook(at, sharedAt, levels, scale.values[group] as number, format);
-      else scope.f32(at, levels).set(codebook.subarray(group * levels, (group + 1) * levels));
+      // what stands behind a scale is one codebook: its entries come again for every group
+      for (let k = 0; k < levels; k++) {
+        const value = codebook[(group * levels + k) % codebook.length] as number;
+        // + 0 turns a negative zero into zero: one bit pattern for one value
+        values[j * levels + k] = value * (scale ? (scale.values[group] as number) : 1) + 0;
+      }
     }
+    if (!values.every(Number.isFinite)) throw malformed(tensor, "codebook or scale is not finite");
+    if (!format || !scale) return;
+    (format === 1 ? kernels.f32ToF16 : kernels.f32ToBf16)(halvesAt, codebooksAt, values.length);
+    values.set(fromHalves(scope.u16(halvesAt, values.length), format));
   };
   prepare();
 
@@ -60,13 +69,11 @@ export function tileDecoder(
       const at = ((start - from) * bits) / 8;
       const bytes = packedBytes(count, bits);
       scope.u8(packedAt, bytes).set(codes.subarray(at, at + bytes));
-      if (groups === 1 && bits === 4) {
-        kernels.decode4(valuesAt, packedAt, count, codebooksAt);
-        return valuesAt;
-      }
-      kernels.unpack(codesAt, packedAt, count, bits);
+      // a lone codebook looks up four bits as they are packed
+      const nibbles = groups === 1 && bits === 4;
+      if (!nibbles) kernels.unpack(codesAt, packedAt, count, bits);
       if (groups === 1) {
-        kernels.lookup32(valuesAt, codesAt, count, codebooksAt, levels);
+        kernels.lookup32(valuesAt, nibbles ? packedAt : codesAt, count, codebooksAt, levels, nibbles);
         return valuesAt;
       }
       const first = start % (groups * inner);
@@ -75,7 +82,8 @@ export function tileDecoder(
         prepare();
       }
       // codebooks that are not all do not wrap around: -1 is unsigned
-      kernels.lookupRuns(valuesAt, codesAt, count, codebooksAt, levels, inner, all ? groups : -1, first - base * inner);
+      const place = runPlace(inner, first - base * inner);
+      kernels.lookupRuns(valuesAt, codesAt, count, codebooksAt, levels, place.inner, all ? groups : -1, place.first);
       return valuesAt;
     },
   };
@@ -98,4 +106,19 @@ export function decodeInto(
   } finally {
     scope.release(mark);
   }
+}
+
+/**
+ * 16-bit floats to float32, exactly. float16's digits at float32's place make a number 2^112 too small, subnormals
+ * included; its infinities come out as 65536 and more.
+ */
+export function fromHalves(halves: Uint16Array, format: RoundFormat): Float32Array {
+  // in place: a scale for every 64 weights of 2 GiB is 8 million, which Uint32Array.from would hold as a list, too
+  const bits = new Uint32Array(halves);
+  const values = new Float32Array(bits.buffer);
+  halves.forEach((h, i) => {
+    bits[i] = format === 2 ? h << 16 : ((h & 0x8000) << 16) | ((h & 0x7fff) << 13);
+    if (format === 1) (values[i] as number) *= 2 ** 112;
+  });
+  return values;
 }

@@ -28,8 +28,16 @@ export interface DecodedTensor extends TensorInfo {
 }
 
 export type TensorData =
-  | Float64Array | Float32Array | BigInt64Array | BigUint64Array | Int32Array | Uint32Array | Int16Array | Uint16Array
-  | Int8Array | Uint8Array;
+  | Float64Array
+  | Float32Array
+  | BigInt64Array
+  | BigUint64Array
+  | Int32Array
+  | Uint32Array
+  | Int16Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array;
 
 export interface TensorOptions {
   /** `dtype`: F16 and BF16 tensors as their 16 bits (Uint16Array), F64 as Float64Array. Default `float32`. */
@@ -114,6 +122,15 @@ function room(Elements: new (length: number) => TensorData, { name, grouping }: 
 
 /** Elements in JavaScript; other dtypes come as bytes. */
 const ARRAYS: Readonly<Record<string, new (content: ArrayBuffer | number) => TensorData>> = {
-  F64: Float64Array, F32: Float32Array, I64: BigInt64Array, U64: BigUint64Array, I32: Int32Array, U32: Uint32Array,
-  I16: Int16Array, U16: Uint16Array, F16: Uint16Array, BF16: Uint16Array, I8: Int8Array,
+  F64: Float64Array,
+  F32: Float32Array,
+  I64: BigInt64Array,
+  U64: BigUint64Array,
+  I32: Int32Array,
+  U32: Uint32Array,
+  I16: Int16Array,
+  U16: Uint16Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I8: Int8Array,
 };

@@ -8,7 +8,7 @@ import type { OutputFiles } from "./formats/format.ts";
 import { copySegment, type LazySegment, type Segment } from "./io/segment.ts";
 import { checkAborted, type Sink, writeAll } from "./io/sink.ts";
 import { type ByteSource, byteSource, type Source } from "./io/source.ts";
-import { countElements, DTYPE_BITS } from "./tensor.ts";
+import { countElements, dtypeBits } from "./tensor.ts";
 import { type DecodeScope, decodeBinary, decodeScope } from "./wasm/decode.ts";
 
 /** What a decompression did. */
@@ -101,14 +101,14 @@ async function restoreSafetensors(container: Container, payloads: ReadonlyMap<st
   const parts = tensors.map((tensor) => {
     if (isCoded(tensor)) {
       const { name, dtype, shape } = tensor;
-      const byteLength = (countElements(shape) * DTYPE_BITS[dtype]) / 8;
+      const byteLength = (countElements(shape) * dtypeBits(dtype)) / 8;
       return { name, dtype, shape, byteLength, content: payloads.get(name) as Segment };
     }
     const content = copySegment({ read: (a, b) => container.read(tensor, a, b) }, 0, tensor.byteLength);
     return { ...tensor, content };
   });
   // wide elements first: each tensor begins on a multiple of its element size
-  const width = (dtype: string) => DTYPE_BITS[dtype as keyof typeof DTYPE_BITS] ?? 8;
+  const width = (dtype: string) => dtypeBits(dtype) ?? 8;
   parts.sort((a, b) => width(b.dtype) - width(a.dtype));
   return { main: [safetensorsHead(parts, header.metadata), ...parts.map((p) => p.content)], companions: new Map() };
 }
@@ -122,7 +122,7 @@ function decodedSegment(
   tell: (tensor: string, weights: number) => void,
 ): LazySegment {
   const { name, dtype, shape } = tensor;
-  const byteLength = (countElements(shape) * DTYPE_BITS[dtype]) / 8;
+  const byteLength = (countElements(shape) * dtypeBits(dtype)) / 8;
   return {
     byteLength,
     async *chunks() {

@@ -1,12 +1,15 @@
 // Init: compiles the Wasm kernels ahead of use, from the embedded bytes or from what the caller has.
 import { decodeBinary } from "./wasm/decode.ts";
 import { encodeBinary } from "./wasm/encode.ts";
-import type { WasmInput } from "./wasm/kernel.ts";
+import type { Binary, WasmInput } from "./wasm/kernel.ts";
+
+/** A binary, or where to fetch it. */
+export type InitInput = WasmInput | Response | URL;
 
 /** Where the kernels come from; absent parts use the bytes in the package. */
 export interface InitOptions {
-  readonly encode?: WasmInput;
-  readonly decode?: WasmInput;
+  readonly encode?: InitInput;
+  readonly decode?: InitInput;
   /** `false` takes the scalar build, which gives the same bytes, slower. */
   readonly simd?: boolean;
 }
@@ -19,5 +22,9 @@ export interface InitOptions {
  */
 export async function init(options: InitOptions = {}): Promise<void> {
   const simd = options.simd ?? true;
-  await Promise.all([encodeBinary.load(options.encode, simd), decodeBinary.load(options.decode, simd)]);
+  const load = async (binary: Binary, input: InitInput | undefined): Promise<void> => {
+    const response = input instanceof URL ? await fetch(input) : input;
+    await binary.load(response instanceof Response ? await response.arrayBuffer() : response, simd);
+  };
+  await Promise.all([load(encodeBinary, options.encode), load(decodeBinary, options.decode)]);
 }

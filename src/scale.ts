@@ -1,6 +1,7 @@
 // Scale: factors per channel or group before one shared codebook, found in turns with it.
 import { type ClusterOptions, clusterRun, type Passes, type Run, TILE } from "./cluster.ts";
-import type { Grouping } from "./codebook.ts";
+import { type Grouping, MOST_GROUPS, runPlace } from "./codebook.ts";
+import { WlqError } from "./error.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 /** A shared codebook and the scale values of its groups. */
@@ -28,6 +29,10 @@ export function* clusterScaled(
   const scale = new Float32Array(grouping.groups);
   let codebook = new Float32Array(options.levels);
   if (grouping.count === 0) return { codebook, scale };
+  const { groups, inner } = grouping;
+  if (groups > MOST_GROUPS && inner > TILE) {
+    throw new WlqError("limit", `${groups} channels of ${inner} weights are too many for a scale each: use codebooks a channel`);
+  }
   const mark = scope.mark();
   const fit = new ScaleFit(scope, whole, grouping, scale);
   yield* fit.start();
@@ -137,13 +142,13 @@ class ScaleFit {
         // nearest in w / s is nearest in w but for a rounding: good enough to fit a factor
         this.#normalize(start, n);
         scope.kernels.assign(this.#codes, this.#values, n, this.#thresholds, levels, 0);
-        scope.kernels.lookup32(this.#values, this.#codes, n, this.#codebook, levels);
+        scope.kernels.lookup32(this.#values, this.#codes, n, this.#codebook, levels, false);
       }
       const period = this.#windowed ? -1 : groups;
-      const first = this.#windowed ? 0 : start % (groups * inner);
+      const at = runPlace(inner, this.#windowed ? 0 : start % (groups * inner));
       if (this.#windowed) scope.u8(this.#sums, this.#held * 32).fill(0);
       scope.kernels.scaleSums(
-        this.#sums, this.#whole.weights, this.#values, this.#whole.importance, n, inner, period, first,
+        this.#sums, this.#whole.weights, this.#values, this.#whole.importance, n, at.inner, period, at.first,
       );
       if (this.#windowed) this.#settle(start / inner, Math.ceil(n / inner), scaleOf);
     }
@@ -166,9 +171,10 @@ class ScaleFit {
       first = start - group * inner;
       this.#hold(group, Math.min(groups, Math.ceil((start + count) / inner)) - group);
     }
+    const at = runPlace(inner, first);
     this.#scope.kernels.normalizeRuns(
       this.#values, this.#cost, this.#whole.weights, this.#whole.importance, count,
-      this.#inverse, this.#square, inner, this.#windowed ? -1 : groups, first,
+      this.#inverse, this.#square, at.inner, this.#windowed ? -1 : groups, at.first,
     );
   }
 

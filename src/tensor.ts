@@ -1,33 +1,17 @@
 // A tensor: weights with a dtype and a shape.
 import { malformed } from "./error.ts";
 
-/** Element types in safetensors' spelling. Sub-byte types count bits: F4 is 4. */
-export const DTYPE_BITS = {
-  F64: 64,
-  I64: 64,
-  U64: 64,
-  C64: 64,
-  F32: 32,
-  I32: 32,
-  U32: 32,
-  F16: 16,
-  BF16: 16,
-  I16: 16,
-  U16: 16,
-  I8: 8,
-  U8: 8,
-  BOOL: 8,
-  F8_E4M3: 8,
-  F8_E5M2: 8,
-  F8_E8M0: 8,
-  F8_E4M3FNUZ: 8,
-  F8_E5M2FNUZ: 8,
-  F6_E2M3: 6,
-  F6_E3M2: 6,
-  F4: 4,
-} as const;
+/** Element types in safetensors' spelling, as far as wlq knows them. */
+export type Dtype =
+  | "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "C64" | "BOOL"
+  | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" | "F8_E4M3FNUZ" | "F8_E5M2FNUZ" | "F6_E2M3" | "F6_E3M2" | "F4";
 
-export type Dtype = keyof typeof DTYPE_BITS;
+/** Bits an element, which the dtype's name says: 16 for BF16, 4 for F4; `undefined` for names of another kind. */
+export function dtypeBits(dtype: Dtype): number;
+export function dtypeBits(dtype: string): number | undefined;
+export function dtypeBits(dtype: string): number | undefined {
+  return dtype === "BOOL" ? 8 : Number(/^B?[CFIU](\d+)(_E|$)/.exec(dtype)?.[1]) || undefined;
+}
 
 /** The dtypes whose tensors wlq quantizes. F64 goes through float32. */
 export type FloatDtype = "F64" | "F32" | "F16" | "BF16";
@@ -52,7 +36,8 @@ export function countElements(shape: readonly number[], tensor?: string): number
   let count = 1;
   for (const dim of shape) {
     count *= dim;
-    if (!isSize(dim) || !isSize(count)) throw malformed(tensor, `shape [${shape.slice(0, 9)}] has the dimension ${dim} or more than 2^53 elements`);
+    if (!isSize(dim) || !isSize(count))
+      throw malformed(tensor, `shape [${shape.slice(0, 9)}] has the dimension ${dim} or more than 2^53 elements`);
   }
   return count;
 }

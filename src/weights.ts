@@ -3,7 +3,7 @@ import { takeChannels } from "./channels.ts";
 import type { Wish } from "./cluster.ts";
 import type { Grouping } from "./codebook.ts";
 import type { FloatDtype } from "./tensor.ts";
-import { DTYPE_BITS } from "./tensor.ts";
+import { dtypeBits } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 // A tensor of up to this many bytes is read once and kept while it is worked on.
@@ -39,7 +39,7 @@ export class WeightReader {
     this.#scope = scope;
     this.#entry = entry;
     this.#dtype = dtype;
-    this.#width = DTYPE_BITS[dtype] / 8;
+    this.#width = dtypeBits(dtype) / 8;
   }
 
   /** Weights `start` to `end` in row-major order, as float32 at `target`. */

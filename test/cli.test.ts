@@ -194,7 +194,7 @@ describe("a mistake at the keyboard: 2, and where to read on", () => {
     },
   );
 
-  test.each(["plan", "slq"])("nor is wlq %s", async (command) => {
+  test.each(["plan"])("nor is wlq %s", async (command) => {
     const { code, stderr } = await cli([command, "in.safetensors"]);
     expect(code).toBe(2);
     expect(stderr).toContain(`"wlq ${command}" is not there yet`);

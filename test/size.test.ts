@@ -31,7 +31,8 @@ test("the decoder's import graph holds no encoder", () => {
   const inputs = Object.keys(result.metafile.inputs);
   expect(inputs).toContain("src/decoder.ts");
   expect(inputs).toContain("build/decode.wasm.deflate");
-  const encoders = /^(src\/(cluster|quantize|compress|assign|scale|wasm\/encode|container\/writer|container\/checksummer)\.ts|src\/(formats|slq|cli)\/.*|build\/(encode|slq).*)$/;
+  const encoders =
+    /^(src\/(cluster|quantize|compress|assign|scale|wasm\/encode|container\/writer|container\/checksummer)\.ts|src\/(formats|slq|cli)\/.*|build\/(encode|slq).*)$/;
   expect(inputs.filter((file) => encoders.test(file))).toEqual([]);
 });
 
@@ -43,6 +44,10 @@ test("the decode binaries export no encoder kernel", async () => {
   for (const binary of [bytes.slice(4, end), bytes.slice(end)]) {
     const names = WebAssembly.Module.exports(new WebAssembly.Module(binary)).map(({ name }) => name);
     expect(names).toContain("xxh64");
-    expect(names.filter((name) => /histogram|optimal|lloyd|assign|pack$|sort|atoms|thresholds|tidy/i.test(name) && name !== "unpack")).toEqual([]);
+    expect(
+      names.filter(
+        (name) => /histogram|optimal|lloyd|assign|pack$|sort|atoms|thresholds|tidy/i.test(name) && name !== "unpack",
+      ),
+    ).toEqual([]);
   }
 });

@@ -19,7 +19,9 @@ mkdirSync(out, { recursive: true });
 const file = (name) => join(out, name);
 const python = (...args) => execFileSync("/usr/bin/python3", [trainer, ...args], { encoding: "utf8" }).trim();
 const wlq = (...args) => {
-  const text = execFileSync(process.execPath, [join(here, "../../dist/cli.js"), ...args, "--quiet"], { encoding: "utf8" }).trim();
+  const text = execFileSync(process.execPath, [join(here, "../../dist/cli.js"), ...args, "--quiet"], {
+    encoding: "utf8",
+  }).trim();
   if (!args.includes("--json")) console.log(text.split("\n").at(-1));
   return text;
 };

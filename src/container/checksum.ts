@@ -16,7 +16,12 @@ export function checksumCount(byteLength: number): number {
   return Math.ceil(byteLength / CHECKSUM_TILE);
 }
 
-/** Checksum (as a signed number) of the bytes at `at`. The seed is its number, so that exchanged stretches do not go unnoticed. */
+/**
+ * Checksum (as a signed number) of the bytes at `at`, padded with zeros to a multiple of 32, for which there must be
+ * room. The seed is its number, so that exchanged stretches do not go unnoticed.
+ */
 export function checksum(scope: HashScope, at: number, bytes: number, number: number): bigint {
-  return scope.kernels.xxh64(at, bytes, BigInt(number));
+  const padding = -bytes & 31;
+  scope.u8(at + bytes, padding).fill(0);
+  return scope.kernels.xxh64(at, bytes + padding, BigInt(number));
 }

@@ -95,14 +95,20 @@ export function parseContainer({ tensors: byName, metadata: all }: SafetensorsHe
     ...metadata
   } = all;
   if (version !== CONTAINER_VERSION || kind !== CHECKSUM_KIND) {
-    throw new WlqError("unsupported", `container ${version} with ${kind}, not ${CONTAINER_VERSION} with ${CHECKSUM_KIND}`);
+    throw new WlqError(
+      "unsupported",
+      `container ${version} with ${kind}, not ${CONTAINER_VERSION} with ${CHECKSUM_KIND}`,
+    );
   }
   const tensors = new Map<string, SafeTensor | CodedTensor>(byName);
   const take: Take = (name, dtype, bytes, padding = 0) => {
     const part = byName.get(name);
     const more = part?.dtype === dtype && tensors.delete(name) ? part.byteLength - bytes : -1;
     if (!part || !(more >= 0 && more <= padding)) {
-      throw malformed(name, `${part?.byteLength} bytes of ${part?.dtype}, expected ${bytes} of ${dtype} for one tensor`);
+      throw malformed(
+        name,
+        `${part?.byteLength} bytes of ${part?.dtype}, expected ${bytes} of ${dtype} for one tensor`,
+      );
     }
     return part;
   };

@@ -1,7 +1,7 @@
 // Reader: a container opened by its header; tensors are read one by one, checked, and decoded.
 import type { Scale } from "../codebook.ts";
-import { tileDecoder } from "../decode.ts";
-import { malformed, WlqError } from "../error.ts";
+import { fromHalves, tileDecoder } from "../decode.ts";
+import { WlqError } from "../error.ts";
 import type { ByteSource } from "../io/source.ts";
 import type { DecodeScope } from "../wasm/decode.ts";
 import { CHECKSUM_TILE, CHECKSUMS_NAME, checksum, checksumCount } from "./checksum.ts";
@@ -35,7 +35,7 @@ export function find<T>(tensors: ReadonlyMap<string, T>, name: string): T {
   return found;
 }
 
-/** Opens a container; reads header and checksums. Without `check`, nothing is compared with them. */
+/** Opens a container; reads its header. Without `check`, nothing is compared with the checksums. */
 export async function openContainer(source: ByteSource, scope: DecodeScope, check: boolean): Promise<Container> {
   const file = await readSafetensors(source);
   // number of each tensor's first checksum; the header's own are the first of all
@@ -46,25 +46,29 @@ export async function openContainer(source: ByteSource, scope: DecodeScope, chec
     if (tensor.name !== CHECKSUMS_NAME) sumCount += checksumCount(tensor.byteLength);
   }
   const header = parseContainer(file, sumCount);
-  const { offset, byteLength } = header.checksums;
-  const sums = check && new BigInt64Array(copy(await source.read(offset, offset + byteLength)));
   const tileAt = scope.reserve(CHECKSUM_TILE);
+  // read with the first tensor, and good only if the header that was read is
+  let sums: BigInt64Array | undefined;
 
-  const compare = (bytes: Uint8Array, first: number, name: string): void => {
-    for (let at = 0; sums && at < bytes.length; at += CHECKSUM_TILE) {
+  const compare = (all: BigInt64Array, bytes: Uint8Array, first: number, name: string): BigInt64Array => {
+    for (let at = 0; at < bytes.length; at += CHECKSUM_TILE) {
       const tile = bytes.subarray(at, at + CHECKSUM_TILE);
-      scope.u8(tileAt, tile.length).set(tile);
       const number = first + at / CHECKSUM_TILE;
-      if (checksum(scope, tileAt, tile.length, number) !== sums[number]) {
+      scope.u8(tileAt, tile.length).set(tile);
+      if (checksum(scope, tileAt, tile.length, number) !== all[number]) {
         throw new WlqError("checksum", `"${name}" was changed: checksum ${number} differs`, { tensor: name });
       }
     }
+    return all;
   };
-  compare(file.bytes, 0, "header");
 
   const read = async (tensor: SafeTensor, start = 0, end: number = tensor.byteLength): Promise<Uint8Array> => {
     const bytes = await source.read(tensor.offset + start, tensor.offset + end);
-    compare(bytes, (firstSum.get(tensor) as number) + start / CHECKSUM_TILE, tensor.name);
+    if (check) {
+      const { offset, byteLength } = header.checksums;
+      sums ??= compare(new BigInt64Array(copy(await source.read(offset, offset + byteLength))), file.bytes, 0, "header");
+      compare(sums, bytes, (firstSum.get(tensor) as number) + start / CHECKSUM_TILE, tensor.name);
+    }
     return bytes;
   };
 
@@ -79,12 +83,12 @@ export async function openContainer(source: ByteSource, scope: DecodeScope, chec
         grouping,
         parts: [codebookPart, codes, scales],
       } = tensor;
-      const codebook = checked(codebookPart, new Float32Array(copy(await read(codebookPart))), Number.MAX_VALUE);
-      const values = scales && checked(scales, fromHalves(new Uint16Array(copy(await read(scales)))), 65504);
+      const codebook = new Float32Array(copy(await read(codebookPart)));
+      const values = scales && fromHalves(new Uint16Array(copy(await read(scales))), 1);
       const scale = values && ({ per: tensor.scale, values } as Scale);
       const mark = scope.mark();
       try {
-        const { tileSize, tile } = tileDecoder(scope, { levels, codebook, scale }, grouping, roundFormat(dtype));
+        const { tileSize, tile } = tileDecoder(scope, { levels, codebook, scale }, grouping, roundFormat(dtype), tensor.name);
         const total = grouping.count;
         for (let from = 0, end = 0; from < total; from = end) {
           end = Math.min(from + READ, total);
@@ -105,22 +109,4 @@ export async function openContainer(source: ByteSource, scope: DecodeScope, chec
 /** The bytes alone in a buffer, as arrays of wider elements need them. */
 export function copy(bytes: Uint8Array): ArrayBuffer {
   return bytes.slice().buffer as ArrayBuffer;
-}
-
-/** `values`, if none of them is larger than `largest` or not a number. */
-function checked({ name }: SafeTensor, values: Float32Array, largest: number): Float32Array {
-  if (!values.every((x) => Math.abs(x) <= largest)) throw malformed(name, "is not finite");
-  return values;
-}
-
-/** float16 to float32: its digits at float32's place make a number 2^112 too small, subnormals included; infinities come out as 65536. */
-function fromHalves(halves: Uint16Array): Float32Array {
-  // in place: a scale for every 64 weights of 2 GiB is 8 million, which Uint32Array.from would hold as a list, too
-  const bits = new Uint32Array(halves);
-  const values = new Float32Array(bits.buffer);
-  halves.forEach((h, i) => {
-    bits[i] = ((h & 0x8000) << 16) | ((h & 0x7fff) << 13);
-    (values[i] as number) *= 2 ** 112;
-  });
-  return values;
 }

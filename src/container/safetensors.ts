@@ -1,7 +1,7 @@
 // The safetensors file structure: 8 bytes of header size, a JSON header, then the tensors without holes.
 import { malformed, WlqError } from "../error.ts";
 import type { ByteSource } from "../io/source.ts";
-import { countElements, DTYPE_BITS, type Dtype, isSize } from "../tensor.ts";
+import { countElements, dtypeBits, type Dtype, isSize } from "../tensor.ts";
 import { fieldsOf, isObject, isString, parseObject } from "./json.ts";
 
 /** One tensor of a safetensors file. */
@@ -72,7 +72,7 @@ function parseTensor(name: string, json: unknown, dataStart: number): SafeTensor
   const [begin, end] = field("data_offsets", isRange);
   const byteLength = end - begin;
   const count = countElements(shape, name);
-  const bits = DTYPE_BITS[dtype as Dtype] as number | undefined;
+  const bits = dtypeBits(dtype);
   if (bits && count * bits !== byteLength * 8) {
     throw malformed(name, `${count} ${dtype} need ${(count * bits) / 8} bytes, data_offsets give ${byteLength}`);
   }

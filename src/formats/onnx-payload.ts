@@ -3,7 +3,7 @@ import { WlqError } from "../error.ts";
 import type { WlqErrorCode } from "../error.ts";
 import { byteSource } from "../io/source.ts";
 import type { ByteSource, Resolve } from "../io/source.ts";
-import { DTYPE_BITS, countElements } from "../tensor.ts";
+import { dtypeBits, countElements } from "../tensor.ts";
 import type { Dtype } from "../tensor.ts";
 import type { TensorProto } from "./onnx-graph.ts";
 import { Cursor, FIXED32, FIXED64, LENGTH, VARINT } from "./protobuf.ts";
@@ -77,7 +77,7 @@ export async function openPayload(
 ): Promise<Payload | undefined> {
   const dtype = dtypeOf(tensor.dataType);
   const count = countElements(tensor.dims, name);
-  const expected = dtype && (count * DTYPE_BITS[dtype]) / 8;
+  const expected = dtype && (count * dtypeBits(dtype)) / 8;
   if (tensor.isExternal) return openExternal(tensor, name, companions, expected);
   if (tensor.pieces.length === 0 && count > 0) return undefined;
   if (expected === undefined) return undefined;
@@ -141,7 +141,7 @@ function openTyped(
   expected: number,
 ): Payload {
   const fixed = pieces[0]?.number === 4 ? 4 : pieces[0]?.number === 10 ? 8 : 0;
-  const unit = fixed || DTYPE_BITS[dtype] / 8;
+  const unit = fixed || dtypeBits(dtype) / 8;
   const count = expected / unit;
   const single = pieces.length === 1 && pieces[0]!.wire === LENGTH ? pieces[0] : undefined;
   let least = 0;

@@ -2,7 +2,7 @@
 import { copySegment } from "../io/segment.ts";
 import type { Segment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
-import { DTYPE_BITS, countElements, isFloatDtype } from "../tensor.ts";
+import { dtypeBits, countElements, isFloatDtype } from "../tensor.ts";
 import type { CodedTensor, Format, InGraph, Model, OpenOptions, OutputFiles, TensorEntry } from "./format.ts";
 import { inGraph } from "./onnx-decode.ts";
 import { readOnnx } from "./onnx-graph.ts";
@@ -89,7 +89,7 @@ async function open(source: ByteSource, { resolve, skeleton }: OpenOptions, opti
       stored.push({ tensor, payload });
       continue;
     }
-    const byteLength = (countElements(tensor.dims, name) * DTYPE_BITS[dtype]) / 8;
+    const byteLength = (countElements(tensor.dims, name) * dtypeBits(dtype)) / 8;
     if (!payload && !skeleton) {
       throw onnxError("malformed", name, `shape [${tensor.dims.join(", ")}] takes ${byteLength} bytes, the file has no data for it`);
     }

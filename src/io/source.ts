@@ -30,14 +30,11 @@ export function byteSource(source: Source): ByteSource {
   return {
     byteLength,
     async read(start, end) {
-      const count = end - start;
-      let has = byteLength;
-      if (isSize(start) && isSize(count) && end <= byteLength) {
-        const bytes = count > 0 ? await readOnce(source, start, end) : new Uint8Array();
-        if (bytes.length === count) return bytes;
-        has = start + bytes.length;
-      }
-      throw new WlqError("truncated", `bytes ${start} to ${end} are wanted, the source ends at ${has}`);
+      // what is there, or as much as the source gives of it
+      const stop = Math.max(start, Math.min(end, byteLength));
+      const bytes = stop > start ? await readOnce(source, start, stop) : new Uint8Array();
+      if (bytes.length === end - start) return bytes;
+      throw new WlqError("truncated", `bytes ${start} to ${end} are wanted, the source ends at ${start + bytes.length}`);
     },
   };
 }

@@ -12,7 +12,7 @@ import {
 import { malformed, WlqError } from "../error.ts";
 import type { Segment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
-import { countElements, DTYPE_BITS, type FloatDtype, isFloatDtype } from "../tensor.ts";
+import { countElements, dtypeBits, type FloatDtype, isFloatDtype } from "../tensor.ts";
 import { WeightReader } from "../weights.ts";
 import { type FieldReader, fieldsOf, isObject, isString, parseObject } from "./fields.ts";
 import { type Layer, newLayer } from "./layer.ts";
@@ -74,7 +74,7 @@ export function stateSegments(
     return [name, { mask: maskName, codebook: codebookName, frozen: codes, state: own }] as const;
   });
   // wide elements first: each tensor begins on a multiple of its element size
-  const width = ({ dtype }: StatePart): number => DTYPE_BITS[dtype as keyof typeof DTYPE_BITS] ?? 8;
+  const width = ({ dtype }: StatePart): number => dtypeBits(dtype) ?? 8;
   parts.sort((a, b) => width(b) - width(a));
   const text = `{"version":${VERSION},"fingerprint":"${fingerprint}","round":${round},"rounds":${countRounds(plan)},"plan":${planText(plan)},"layers":{${entries
     .map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`)
@@ -91,7 +91,7 @@ function part(name: string, dtype: string, shape: readonly number[], values: Flo
 function inDtype({ dtype, data }: Layer, workspace: Workspace | undefined): Float32Array | Uint8Array {
   if (dtype === "F32" || !workspace) return data;
   const { encode } = workspace;
-  const width = DTYPE_BITS[dtype] / 8;
+  const width = dtypeBits(dtype) / 8;
   const out = new Uint8Array(data.length * width);
   const mark = encode.mark();
   const src = encode.reserve(TILE * 4);

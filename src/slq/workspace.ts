@@ -243,7 +243,7 @@ export class Workspace {
       const count = this.#size(data, start);
       encode.f32(this.#weights, count).set(data.subarray(start, start + count));
       codes(start, count);
-      encode.kernels.lookup32(this.#decoded, this.#codes, count, this.#values, levels);
+      encode.kernels.lookup32(this.#decoded, this.#codes, count, this.#values, levels, false);
       encode.kernels.measure(
         this.#totals,
         sums,
@@ -287,12 +287,13 @@ export class Workspace {
     return result;
   }
 
-  /** XXH64 of some bytes, in hexadecimal. */
+  /** XXH64 of some bytes, padded with zeros to blocks of 32, in hexadecimal. */
   hash(bytes: Uint8Array): string {
     const mark = this.encode.mark();
-    const at = this.encode.reserve(bytes.length);
-    this.encode.u8(at, bytes.length).set(bytes);
-    const hash = BigInt.asUintN(64, this.encode.kernels.xxh64(at, bytes.length, 0n));
+    const padded = Math.max(32, Math.ceil(bytes.length / 32) * 32);
+    const at = this.encode.reserve(padded);
+    this.encode.u8(at, padded).fill(0).set(bytes);
+    const hash = BigInt.asUintN(64, this.encode.kernels.xxh64(at, padded, 0n));
     this.encode.release(mark);
     return hash.toString(16).padStart(16, "0");
   }

@@ -1,8 +1,8 @@
 // Kernel loading: Wasm bytes or modules to instances, SIMD where the engine has it, once per binary.
 import { WlqError } from "../error.ts";
 
-/** What `init` accepts for a binary. */
-export type WasmInput = WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffer> | Response | URL;
+/** A binary that the caller has: compiled or as bytes. */
+export type WasmInput = WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffer>;
 
 /** Base64 where the build embeds the bytes, a module where the runtime imports it (workerd). */
 type Embedded = string | WebAssembly.Module;
@@ -42,20 +42,21 @@ export class Binary {
 /** Throws `not-ready` where the Sync functions come too early. */
 export function checkReady(binary: Binary): void {
   if (!binary.ready) {
-    throw new WlqError("not-ready", "the Wasm kernels are not compiled yet: await init() once before the Sync functions");
+    throw new WlqError(
+      "not-ready",
+      "the Wasm kernels are not compiled yet: await init() once before the Sync functions",
+    );
   }
 }
 
 async function compile(input: WasmInput | Embedded, simd: boolean): Promise<WebAssembly.Module> {
   try {
-    let bytes = typeof input === "string" ? await unfold(input, simd) : input;
-    if (bytes instanceof URL) bytes = await fetch(bytes);
-    if (bytes instanceof Response) bytes = await bytes.arrayBuffer();
-    return bytes instanceof WebAssembly.Module ? bytes : await WebAssembly.compile(bytes);
+    const wasm = typeof input === "string" ? await unfold(input, simd) : input;
+    return wasm instanceof WebAssembly.Module ? wasm : await WebAssembly.compile(wasm);
   } catch (cause) {
     throw new WlqError(
       "unsupported",
-      `the Wasm kernels do not compile: ${cause}; pages need 'wasm-unsafe-eval', Workers hand in a module`,
+      `Wasm does not compile: ${cause}; pages need 'wasm-unsafe-eval', Workers hand in a module`,
       { cause },
     );
   }

@@ -21,7 +21,7 @@ test.each(LEVELS)("%d levels", (levels) => {
       i: Pick<DecodeInstance, "input" | "output" | "u32"> & { kernels: Pick<DecodeKernels, "lookup32"> },
     ): Uint32Array => {
       const dst = i.output(count * 4);
-      i.kernels.lookup32(dst, i.input(codes), count, i.input(values), levels);
+      i.kernels.lookup32(dst, i.input(codes), count, i.input(values), levels, false);
       return i.u32(dst, count);
     };
     sameBits(onDecoders(work32), lookup(codes, values, levels), `${count} float32`);
@@ -37,7 +37,7 @@ test("4-bit codes straight to float32", () => {
       sameBits(
         onDecoders((i) => {
           const dst = i.output(count * 4);
-          i.kernels.decode4(dst, i.input(pack(codes, 4)), count, i.input(values));
+          i.kernels.lookup32(dst, i.input(pack(codes, 4)), count, i.input(values), 16, true);
           return i.u32(dst, count);
         }),
         lookup(codes, values, 16),
@@ -79,11 +79,11 @@ test.each(["decode.scalar", "decode.simd"] as const)(
     new Uint8Array(memory.buffer, 0, count).set(Uint8Array.from({ length: count }, (_, i) => i));
     const end = memory.buffer.byteLength;
     for (const levels of LEVELS) {
-      kernels.lookup32(1024, 0, count, end - 1024, levels);
+      kernels.lookup32(1024, 0, count, end - 1024, levels, false);
       kernels.lookupRuns(1024, 0, count, end - 1024 - 3 * levels * 4, levels, 7, 3, 2);
       kernels.lookupRuns(1024, 0, count, end - 1024 - 3 * levels * 4, levels, 32, 3, 2);
     }
-    kernels.decode4(1024, 0, count, end - 64);
-    expect(() => kernels.lookup32(1024, 0, count, end - 512, 256)).toThrow(); // the check would notice
+    kernels.lookup32(1024, 0, count, end - 64, 16, true);
+    expect(() => kernels.lookup32(1024, 0, count, end - 512, 256, false)).toThrow(); // the check would notice
   },
 );

@@ -75,6 +75,20 @@ test("some hundred points: as the plain programme", () => {
   }
 });
 
+test("many pins, among them ones that own nothing: as the plain programme", () => {
+  const random = new Random(21);
+  for (let n = 0; n < 60; n++) {
+    const values = Array.from({ length: 1 + random.below(90) }, () => Math.fround(random.normal()));
+    const wide = random.pick([1, 3, 30]);
+    const pins = Array.from({ length: 1 + random.below(20) }, (_, p) => (p % 3 ? Math.fround(random.normal() * wide) : random.pick(values)));
+    const centres = [...new Set(pins)].sort((a, b) => a - b);
+    const k = centres.length + random.below(12);
+    const points = sortedPoints(values, undefined);
+    const want = optimal(values, undefined, k, centres).cost;
+    expectEqualCost(kernelCost(points, k, centres, 32767), want, points, JSON.stringify({ values, centres, k }));
+  }
+});
+
 /** Shapes that real weights have, and worse. */
 const SHAPES: readonly { name: string; value: (random: Random) => number }[] = [
   { name: "normal", value: (random) => random.normal() },

@@ -1,0 +1,78 @@
+// Sources that lie, and tensors beyond memory.
+import { expect, test } from "vitest";
+import { open } from "../../src/decoder.ts";
+import { compress, inspect, type RangeSource } from "../../src/index.ts";
+import { fileOf } from "../formats/safetensors-fixture.ts";
+import { RAW } from "./models.ts";
+import { outcome, SMALL, written } from "./use.ts";
+
+const slices: [string, RangeSource["slice"], RegExp][] = [
+  ["gives less", (start, end) => RAW.buffer.slice(start, Math.max(start, end - 1)), /truncated/],
+  ["gives more", (start, end) => RAW.buffer.slice(Math.max(0, start - 1), end + 1), /truncated/],
+  ["gives nothing", () => new ArrayBuffer(0), /truncated/],
+  [
+    "throws",
+    () => {
+      throw new RangeError("no");
+    },
+    /io/,
+  ],
+  ["rejects", () => Promise.reject(new Error("connection lost")), /io/],
+  ["gives no buffer", () => undefined as unknown as ArrayBuffer, /truncated|io/],
+  ["gives null", () => null as unknown as ArrayBuffer, /truncated|io/],
+  ["gives text", () => "bytes" as unknown as ArrayBuffer, /truncated|io/],
+];
+test.each(slices)("it %s", async (_, slice, code) => {
+  expect(await written(({ sink }) => compress({ byteLength: RAW.length, slice }, sink, SMALL))).toMatch(code);
+  expect(await outcome(() => inspect({ byteLength: RAW.length, slice }))).toMatch(code);
+});
+
+test("a size that is none is the caller's mistake", async () => {
+  for (const byteLength of [-1, 1.5, Number.NaN, 2 ** 60]) {
+    await expect(inspect({ byteLength, slice: () => new ArrayBuffer(0) })).rejects.toThrow(TypeError);
+  }
+});
+
+test("tensors beyond memory, in a container that would be petabytes", async () => {
+  for (const [dims, dtype] of [
+    [[2 ** 34], "F32"],
+    [[2 ** 40], "BF16"],
+    [[2 ** 25, 2 ** 20], "F64"],
+  ] as const) {
+    const count = dims.reduce((a: number, b) => a * b, 1);
+    const codes = count / 8;
+    const entry = {
+      dtype,
+      shape: dims,
+      levels: 2,
+      bits: 1,
+      granularity: "tensor",
+      scale: "none",
+      coding: "packed",
+      codebook: "c",
+      codes: "d",
+    };
+    const sums = Math.ceil(codes / 65536) + 2;
+    const header = JSON.stringify({
+      __metadata__: {
+        "wlq.version": "1",
+        "wlq.format": "safetensors",
+        "wlq.checksum": "xxh64/65536",
+        "wlq.tensors": JSON.stringify({ w: entry }),
+      },
+      c: { dtype: "F32", shape: [1, 2], data_offsets: [0, 8] },
+      d: { dtype: "U8", shape: [codes], data_offsets: [8, 8 + codes] },
+      "__wlq__.checksums": { dtype: "U8", shape: [sums * 8], data_offsets: [8 + codes, 8 + codes + sums * 8] },
+    });
+    const head = fileOf(header, []);
+    const source: RangeSource = {
+      byteLength: head.length + 8 + codes + sums * 8,
+      slice(start, end) {
+        const out = new Uint8Array(end - start);
+        if (start < head.length) out.set(head.subarray(start, end));
+        return out.buffer;
+      },
+    };
+    expect(await outcome(async () => (await open(source, { check: false })).tensor("w"))).toMatch(/resources|limit/);
+  }
+});
