@@ -1,6 +1,6 @@
 // Assign: weights to codes, tile by tile, with what it costs; thresholds, codebooks and sums live here.
 import { bitsForLevels, type Coding, decodeGrouping, type Grouping, MOST_GROUPS, type QuantizationStats, runPlace } from "./codebook.ts";
-import type { RoundFormat } from "./decode.ts";
+import type { RoundFormat } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 // The order of sums follows these tiles, so their size is part of what "same bytes everywhere" means for the report.

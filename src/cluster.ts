@@ -1,44 +1,9 @@
 // Cluster: the codebooks of one tensor, found in passes over weights that someone else fetches.
 import type { Grouping } from "./codebook.ts";
-import type { RoundFormat } from "./decode.ts";
-import { WlqError } from "./error.ts";
+import type { ClusterOptions } from "./options.ts";
+import { checkFinite, groupLength, groupRun, type Passes, type Run, TILE } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
-/** How a codebook is found. `optimal` is the global minimum of the squared error up to the resolution of the bins. */
-export type Method = "optimal" | "lloyd" | "uniform";
-/** Where `lloyd` begins: equal steps over the range, or quantiles. */
-export type LloydStart = "linear" | "quantile";
-
-export interface ClusterOptions {
-  readonly levels: number;
-  readonly method: Method;
-  /** Values that the codebook has in any case, ascending: zero, frozen values. At most `levels`. */
-  readonly pins: readonly number[];
-  /** Dtype to which centroids are rounded before any weight is assigned. */
-  readonly format: RoundFormat;
-  readonly start: LloydStart;
-  /** Most Lloyd steps. */
-  readonly steps: number;
-}
-
-/**
- * A wish of a clustering pass: weights `start` to `end` of each group from `first` to `last`, one group after another,
- * as float32 at `weights`, and their importance at `importance` unless that is 0.
- */
-export interface Wish {
-  readonly first: number;
-  readonly last: number;
-  readonly start: number;
-  readonly end: number;
-  readonly weights: number;
-  readonly importance: number;
-}
-
-/** Passes are generators: they yield wishes and go on once those are fulfilled, by a synchronous or an async caller. */
-export type Passes<Result> = Generator<Wish, Result, void>;
-
-/** Weights a tile: 256 kB, in the second-level cache. */
-export const TILE = 65536;
 // Groups up to this size are sorted, larger ones go through a histogram.
 const SORT_LIMIT = 16384;
 // Small groups are fetched together, this many weights at a time.
@@ -52,12 +17,6 @@ const DISTINCT_SLOTS = 16384;
 const CELLS = 65536;
 // The largest float32, float16 and bfloat16.
 const LARGEST = [3.4028234663852886e38, 65504, 3.3895313892515355e38] as const;
-
-/** Weights of group `g`. */
-export function groupLength(grouping: Grouping, g: number): number {
-  const { count, inner, outer } = grouping;
-  return outer === 1 ? Math.min(inner, count - g * inner) : inner * outer;
-}
 
 /** Codebooks of all groups: groups x levels float32. */
 export function* clusterGroups(
@@ -96,38 +55,6 @@ export function* clusterGroups(
   }
   scope.release(mark);
   return codebooks;
-}
-
-/** A run of weights with one codebook: how many, and how a stretch of at most {@link TILE} comes to `weights`. */
-export interface Run {
-  readonly count: number;
-  readonly weights: number;
-  /** 0 where every weight counts the same. */
-  readonly importance: number;
-  /** `check` false leaves a weight that is not finite to a later pass, which comes to the first of them first. */
-  fetch(start: number, end: number, check?: boolean): Passes<void>;
-  /** Throws `non-finite` if the stretch fetched last, `start` to `end`, holds an infinity or NaN. */
-  check(start: number, end: number): void;
-}
-
-/** A tensor as one run in row-major order. */
-export function wholeRun(scope: EncodeScope, count: number, weighted: boolean): Run {
-  const grouping = { count, groups: 1, inner: Math.max(1, count), outer: 1 };
-  return groupRun(scope, grouping, 0, scope.reserve(TILE * 4), weighted ? scope.reserve(TILE * 4) : 0);
-}
-
-function groupRun(scope: EncodeScope, grouping: Grouping, g: number, weights: number, importance: number): Run {
-  const run: Run = {
-    count: groupLength(grouping, g),
-    weights,
-    importance,
-    *fetch(start, end, check = true) {
-      yield { first: g, last: g + 1, start, end, weights, importance };
-      if (check) run.check(start, end);
-    },
-    check: (start, end) => checkFinite(scope, grouping, g, start, weights, importance, end - start),
-  };
-  return run;
 }
 
 /** The codebook of one run: `levels` float32. */
@@ -389,32 +316,3 @@ function uniform(scope: EncodeScope, extremes: number, options: ClusterOptions):
   return scope.f32(at, levels).slice();
 }
 
-function checkFinite(
-  scope: EncodeScope,
-  grouping: Grouping,
-  group: number,
-  start: number,
-  weights: number,
-  importance: number,
-  count: number,
-): void {
-  const bad = scope.kernels.firstNonFinite(weights, count);
-  if (bad < count) {
-    const value = scope.f32(weights, count)[bad];
-    throw new WlqError("non-finite", `weight ${elementIndex(grouping, group, start + bad)} is ${value}`);
-  }
-  if (importance) {
-    const values = scope.f32(importance, count);
-    const negative = values.findIndex((h) => !(h >= 0 && h < Number.POSITIVE_INFINITY));
-    if (negative >= 0) {
-      const index = elementIndex(grouping, group, start + negative);
-      throw new RangeError(`importance must be finite and not negative; importance ${index} is ${values[negative]}`);
-    }
-  }
-}
-
-/** Row-major index in the tensor of weight `e` of a group. */
-export function elementIndex(grouping: Grouping, group: number, e: number): number {
-  const { inner, groups } = grouping;
-  return (Math.floor(e / inner) * groups + group) * inner + (e % inner);
-}

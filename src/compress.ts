@@ -1,19 +1,20 @@
 // Compress: a model file to a smaller one, tensor by tensor, in memory that does not grow with it.
 import { TileCoder } from "./assign.ts";
-import { type Coding, bitsForLevels, groupingOf, packedBytes, type QuantizationStats } from "./codebook.ts";
-import { containerSegments } from "./container/writer.ts";
+import { bitsForLevels, type Coding, groupingOf, packedBytes, type QuantizationStats } from "./codebook.ts";
 import { roundFormat } from "./container/coding.ts";
+import { containerSegments } from "./container/writer.ts";
 import { WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
-import { openModel } from "./formats/open.ts";
 import type { LazySegment } from "./io/segment.ts";
-import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
+import { checkAborted, type Sink, writeAll, type Writing } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
-import { clusterTensor, planQuantize, type QuantizePlan } from "./quantize.ts";
+import { openModel } from "./open.ts";
+import { planQuantize, type QuantizePlan } from "./options.ts";
+import { clusterTensor } from "./quantize.ts";
 import { type Report, type TensorReport, totalsOf } from "./report.ts";
 import { choose, type SelectOptions } from "./select.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
-import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
+import { encodeBinary, type EncodeScope, encodeScope } from "./wasm/encode.ts";
 import { WeightReader } from "./weights.ts";
 
 /** How far an operation is. */

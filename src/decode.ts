@@ -1,10 +1,8 @@
 // Decode: packed codes and a codebook to weights, tile by tile through Wasm memory.
 import { bitsForLevels, type Coding, decodeGrouping, type Grouping, MOST_GROUPS, packedBytes, runPlace } from "./codebook.ts";
 import { malformed } from "./error.ts";
+import type { RoundFormat } from "./tensor.ts";
 import type { DecodeScope } from "./wasm/decode.ts";
-
-/** How values were rounded to the tensor's dtype: 0 float32, 1 float16, 2 bfloat16. As kernels number them. */
-export type RoundFormat = 0 | 1 | 2;
 
 // 16,384 weights are 64 kB of float32: written by the kernel and copied out again while they are in the cache.
 const TILE = 16384;
@@ -45,6 +43,8 @@ export function tileDecoder(
   // 1 KiB behind: a corrupt code reads there, not outside
   const codebooksAt = scope.reserve(held * size + 1024);
 
+  // of the codebook, not of its products with scales: one that no code uses may be beyond float32
+  if (!codebook.every(Number.isFinite)) throw malformed(tensor, "codebook is not finite");
   const prepare = (): void => {
     const values = scope.f32(codebooksAt, held * levels);
     for (let j = 0; j < held; j++) {
@@ -56,7 +56,6 @@ export function tileDecoder(
         values[j * levels + k] = value * (scale ? (scale.values[group] as number) : 1) + 0;
       }
     }
-    if (!values.every(Number.isFinite)) throw malformed(tensor, "codebook or scale is not finite");
     if (!format || !scale) return;
     (format === 1 ? kernels.f32ToF16 : kernels.f32ToBf16)(halvesAt, codebooksAt, values.length);
     values.set(fromHalves(scope.u16(halvesAt, values.length), format));

@@ -9,9 +9,8 @@ export { type Inspection, type InspectedTensor, inspect, type Verification, veri
 export type { LazySegment, Segment } from "./io/segment.ts";
 export type { Sink } from "./io/sink.ts";
 export type { ByteSource, RangeSource, Resolve, Source } from "./io/source.ts";
-export {
-  dequantize, dequantizeSync, QUANTIZE_DEFAULTS, type QuantizeOptions, quantize, quantizeSync, unpackCodes,
-} from "./quantize.ts";
+export { QUANTIZE_DEFAULTS, type QuantizeOptions } from "./options.ts";
+export { dequantize, dequantizeSync, quantize, quantizeSync, unpackCodes } from "./quantize.ts";
 export type { Report, TensorReport } from "./report.ts";
 export type { SelectOptions, TensorRule } from "./select.ts";
 export type { Tensor } from "./tensor.ts";

@@ -1,114 +1,14 @@
 // Quantize: one tensor in memory to codebook and codes, and back.
 import { TileCoder } from "./assign.ts";
-import { type ClusterOptions, clusterGroups, type LloydStart, type Method, type Passes, type Wish, wholeRun } from "./cluster.ts";
-import {
-  bitsForLevels, type Coding, codebookGroups, decodeGrouping, type Granularity, type Grouping, groupingOf, packedBytes,
-  type QuantizedTensor, type ScalePer,
-} from "./codebook.ts";
-import { decodeInto, type RoundFormat } from "./decode.ts";
+import { clusterGroups } from "./cluster.ts";
+import { bitsForLevels, codebookGroups, type Coding, decodeGrouping, type Grouping, groupingOf, packedBytes, type QuantizedTensor } from "./codebook.ts";
+import { decodeInto } from "./decode.ts";
+import { planQuantize, type QuantizeOptions, type QuantizePlan } from "./options.ts";
+import { type Passes, wholeRun, type Wish } from "./passes.ts";
 import { clusterScaled } from "./scale.ts";
 import { countElements, type Tensor } from "./tensor.ts";
 import { decodeBinary, sharedDecodeScope } from "./wasm/decode.ts";
-import { type EncodeScope, encodeBinary, sharedEncodeScope } from "./wasm/encode.ts";
-
-/** How a tensor is to be quantized. */
-export interface QuantizeOptions {
-  /** Values a codebook, 2 to 256. Default 16. */
-  readonly levels?: number;
-  /** Instead of `levels`: 1 to 8, meaning 2^bits levels. */
-  readonly bits?: number;
-  /** Which weights share a codebook. Default `tensor`. */
-  readonly granularity?: Granularity;
-  /** Axis of the channels, for granularity or scale `channel`; may be negative. Default 0. */
-  readonly axis?: number;
-  /** Consecutive weights a group, for granularity or scale `group`. Default 64. */
-  readonly groupSize?: number;
-  /** A factor per channel or group before one shared codebook. Default `none`. */
-  readonly scale?: ScalePer;
-  /** Zero is one of the values, so that zeros stay zeros. Default false. */
-  readonly pinZero?: boolean;
-  /** How the codebook is found. Default `optimal`. */
-  readonly method?: Method;
-  /** Where `method: "lloyd"` starts. Default `linear`. */
-  readonly start?: LloydStart;
-  /** Most steps of `method: "lloyd"`. Default 100. */
-  readonly steps?: number;
-  /** A non-negative weight per weight (Fisher information, squared gradient): what an error there costs. */
-  readonly importance?: Float32Array;
-}
-
-/** The defaults of {@link QuantizeOptions}; the command line shows the same. */
-export const QUANTIZE_DEFAULTS: Readonly<Required<Omit<QuantizeOptions, "bits" | "importance">>> = {
-  levels: 16,
-  granularity: "tensor",
-  axis: 0,
-  groupSize: 64,
-  scale: "none",
-  pinZero: false,
-  method: "optimal",
-  start: "linear",
-  steps: 100,
-};
-
-/** Options with every choice made and checked against a shape. */
-export interface QuantizePlan {
-  readonly levels: number;
-  readonly granularity: Granularity;
-  readonly scale: ScalePer;
-  readonly axis: number;
-  readonly groupSize: number;
-  readonly shape: readonly number[];
-  readonly cluster: ClusterOptions;
-}
-
-/** Checks options against a shape. Throws `RangeError` or `TypeError` with the value that is wrong. */
-export function planQuantize(shape: readonly number[], options: QuantizeOptions, format: RoundFormat): QuantizePlan {
-  const { bits } = options;
-  if (bits !== undefined && (!Number.isInteger(bits) || bits < 1 || bits > 8)) {
-    throw new RangeError(`bits must be an integer from 1 to 8, got ${bits}`);
-  }
-  const levels = options.levels ?? (bits === undefined ? QUANTIZE_DEFAULTS.levels : 2 ** bits);
-  if (!Number.isInteger(levels) || levels < 2 || levels > 256) {
-    throw new RangeError(`levels must be an integer from 2 to 256, got ${levels}`);
-  }
-  if (bits !== undefined && levels !== 2 ** bits) {
-    throw new RangeError(`levels ${levels} and bits ${bits} contradict each other: give one of them`);
-  }
-  const granularity = oneOf("granularity", options.granularity ?? "tensor", ["tensor", "channel", "group"]);
-  const scale = oneOf("scale", options.scale ?? "none", ["none", "channel", "group"]);
-  const method = oneOf("method", options.method ?? "optimal", ["optimal", "lloyd", "uniform"]);
-  const start = oneOf("start", options.start ?? "linear", ["linear", "quantile"]);
-  if (scale !== "none" && granularity !== "tensor") {
-    throw new RangeError(`a scale stands before one shared codebook: scale "${scale}" needs granularity "tensor", got "${granularity}"`);
-  }
-  const rank = shape.length;
-  let axis = options.axis ?? 0;
-  if (axis < 0) axis += rank;
-  if (!Number.isInteger(axis) || axis < 0 || (rank > 0 && axis >= rank)) {
-    throw new RangeError(`axis ${options.axis} is outside the shape [${shape.join(", ")}]`);
-  }
-  const groupSize = options.groupSize ?? QUANTIZE_DEFAULTS.groupSize;
-  if (!Number.isSafeInteger(groupSize) || groupSize < 1) {
-    throw new RangeError(`groupSize must be a positive integer, got ${groupSize}`);
-  }
-  const steps = options.steps ?? QUANTIZE_DEFAULTS.steps;
-  if (!Number.isInteger(steps) || steps < 0) throw new RangeError(`steps must be a non-negative integer, got ${steps}`);
-  const by = scale === "none" ? granularity : scale;
-  return {
-    levels,
-    granularity,
-    scale,
-    axis: by === "channel" && rank > 0 ? axis : 0,
-    groupSize: by === "group" ? groupSize : 0,
-    shape,
-    cluster: { levels, method, pins: options.pinZero ? [0] : [], format, start, steps },
-  };
-}
-
-function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
-  if (!allowed.includes(value)) throw new RangeError(`${name} must be one of ${allowed.join(", ")}, got ${String(value)}`);
-  return value;
-}
+import { encodeBinary, type EncodeScope, sharedEncodeScope } from "./wasm/encode.ts";
 
 /** The clustering passes of one tensor: its coding, without codes. */
 export function* clusterTensor(scope: EncodeScope, plan: QuantizePlan, weighted: boolean): Passes<Coding> {

@@ -1,7 +1,9 @@
 // Scale: factors per channel or group before one shared codebook, found in turns with it.
-import { type ClusterOptions, clusterRun, type Passes, type Run, TILE } from "./cluster.ts";
+import { clusterRun } from "./cluster.ts";
 import { type Grouping, MOST_GROUPS, runPlace } from "./codebook.ts";
 import { WlqError } from "./error.ts";
+import type { ClusterOptions } from "./options.ts";
+import { type Passes, type Run, TILE } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 /** A shared codebook and the scale values of its groups. */

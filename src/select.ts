@@ -1,7 +1,7 @@
 // Select: which tensors of a model are quantized, and with which options.
 import { WlqError } from "./error.ts";
 import type { TensorEntry } from "./formats/format.ts";
-import type { QuantizeOptions } from "./quantize.ts";
+import type { QuantizeOptions } from "./options.ts";
 import { countElements, isFloatDtype } from "./tensor.ts";
 
 /** Options for the tensors whose name matches. */

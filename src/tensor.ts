@@ -16,6 +16,9 @@ export function dtypeBits(dtype: string): number | undefined {
 /** The dtypes whose tensors wlq quantizes. F64 goes through float32. */
 export type FloatDtype = "F64" | "F32" | "F16" | "BF16";
 
+/** How values were rounded to the tensor's dtype: 0 float32, 1 float16, 2 bfloat16. As kernels number them. */
+export type RoundFormat = 0 | 1 | 2;
+
 export function isFloatDtype(dtype: unknown): dtype is FloatDtype {
   return ["F64", "F32", "F16", "BF16"].includes(dtype as string);
 }

@@ -1,9 +1,8 @@
 // Weights of a model file: raw bytes of a tensor to float32 in Wasm memory, in the stretches that passes wish for.
 import { takeChannels } from "./channels.ts";
-import type { Wish } from "./cluster.ts";
 import type { Grouping } from "./codebook.ts";
-import type { FloatDtype } from "./tensor.ts";
-import { dtypeBits } from "./tensor.ts";
+import type { Wish } from "./passes.ts";
+import { dtypeBits, type FloatDtype } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 // A tensor of up to this many bytes is read once and kept while it is worked on.

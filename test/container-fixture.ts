@@ -46,7 +46,14 @@ function checksums(file: Uint8Array, tensors: readonly FixtureTensor[]): Uint8Ar
   const sums: bigint[] = [];
   for (const bytes of [file.subarray(8, 8 + size), ...tensors.map((t) => t.bytes)]) {
     for (let at = 0; at < bytes.length; at += TILE)
-      sums.push(xxh64(bytes.subarray(at, at + TILE), BigInt(sums.length)));
+      sums.push(xxh64(padded(bytes.subarray(at, at + TILE)), BigInt(sums.length)));
   }
   return new Uint8Array(BigUint64Array.from(sums).buffer);
+}
+
+/** Zeros up to a multiple of 32 bytes, as checksums take them. */
+function padded(bytes: Uint8Array): Uint8Array {
+  const out = new Uint8Array(Math.ceil(bytes.length / 32) * 32);
+  out.set(bytes);
+  return out;
 }

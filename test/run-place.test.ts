@@ -30,7 +30,7 @@ test("short runs keep their place", () => {
 test("long runs are counted as far as a tile sees, in 32 bits", () => {
   const random = new Random(12);
   for (let i = 0; i < 300; i++) {
-    const inner = 65537 + random.below(random.pick([10, 1e6, 2 ** 31])) * random.pick([1, 1000]);
+    const inner = 65537 + random.below(random.pick([10, 1e6, 2 ** 31])) * random.pick([1, 50]);
     const group = random.pick([0, 1, MOST_GROUPS - 2, random.below(MOST_GROUPS)]);
     // near the ends of the run, and anywhere in it
     const within = random.pick([0, 1, 500, inner - 1, inner - 8, inner - 20_000, random.below(inner)]);

@@ -1,7 +1,7 @@
 // Flags: the command line's words to library options; their defaults are the library's.
 import { parseArgs } from "node:util";
 import type { CompressOptions } from "../compress.ts";
-import { QUANTIZE_DEFAULTS, type QuantizeOptions } from "../quantize.ts";
+import { QUANTIZE_DEFAULTS, type QuantizeOptions } from "../options.ts";
 import { COMPRESS_DEFAULTS, type TensorRule } from "../select.ts";
 
 /** A mistake of the person at the keyboard: exit code 2, the message and where to read on. */

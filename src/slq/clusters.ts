@@ -1,5 +1,7 @@
 // Clusters: the codebook of a layer's free weights for this round, its frozen values kept.
-import { type ClusterOptions, clusterRun, type Passes } from "../cluster.ts";
+import { clusterRun } from "../cluster.ts";
+import type { ClusterOptions } from "../options.ts";
+import type { Passes } from "../passes.ts";
 import { bestPowers, inqPowers } from "./grid.ts";
 import { frozenValues, type Layer } from "./layer.ts";
 import type { SlqPlan } from "./plan.ts";

@@ -5,7 +5,7 @@ import { MODEL_NAME } from "../container/coding.ts";
 import { type NewTensor, type SafeTensor, safetensorsHead } from "../container/safetensors.ts";
 import { WlqError } from "../error.ts";
 import type { Model, OutputFiles, TensorEntry } from "../formats/format.ts";
-import { openModel } from "../formats/open.ts";
+import { openModel } from "../open.ts";
 import { copySegment, type Segment, segmentsByteLength } from "../io/segment.ts";
 import { type Sink, writeAll } from "../io/sink.ts";
 import { type ByteSource, byteSource, type Source } from "../io/source.ts";

@@ -1,5 +1,5 @@
 // Freeze: the live weights of a layer frozen, checked and put back, a tile at a time.
-import { TILE } from "../cluster.ts";
+import { TILE } from "../passes.ts";
 import type { SlqScope } from "../wasm/slq.ts";
 import type { Layer } from "./layer.ts";
 

@@ -1,5 +1,5 @@
 // Grid: codebooks of zero and signed powers of two, the best window of exponents (ESLQ) or INQ's.
-import type { RoundFormat } from "../decode.ts";
+import type { RoundFormat } from "../tensor.ts";
 
 // Exponents whose powers float32, float16 and bfloat16 have; the lowest normal ones for the wide formats.
 const EXPONENTS: readonly [F32: Range, F16: Range, BF16: Range] = [

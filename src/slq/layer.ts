@@ -1,5 +1,5 @@
 // A layer: live weights of the caller, and what is frozen of them.
-import type { RoundFormat } from "../decode.ts";
+import type { RoundFormat } from "../tensor.ts";
 import type { FloatDtype } from "../tensor.ts";
 
 /** One layer under quantization. */

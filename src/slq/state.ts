@@ -1,6 +1,6 @@
 // State: all that rounds need to go on, as one safetensors file: weights, masks, codebooks, plan, losses.
 
-import { TILE } from "../cluster.ts";
+import { TILE } from "../passes.ts";
 import {
   checkTensor,
   freeName,

@@ -66,7 +66,7 @@ const FIXTURES: Record<string, { tensors: FixtureTensor[]; metadata?: Record<str
       other("F4", "F4", [2, 3], 3),
       other("F6_E2M3", "F6_E2M3", [2, 4], 6),
       other("F6_E3M2", "F6_E3M2", [4], 3),
-      other("from the future", "F7_E4M2", [5, 5], 11),
+      other("from the future", "Q5_K", [5, 5], 11),
     ],
     metadata: { format: "pt", note: 'quotes " and \\ and 权重', ["__proto__"]: "here too", "10": "ten", "9": "nine" },
   },

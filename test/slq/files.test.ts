@@ -4,7 +4,7 @@ import { readSafetensors } from "../../src/container/safetensors.ts";
 import { caffe } from "../../src/formats/caffe.ts";
 import type { Format } from "../../src/formats/format.ts";
 import { onnx } from "../../src/formats/onnx.ts";
-import { openModel } from "../../src/formats/open.ts";
+import { openModel } from "../../src/open.ts";
 import { compress, dequantize, quantize, verify, WlqError } from "../../src/index.ts";
 import { byteSource } from "../../src/io/source.ts";
 import { finishState, initState, type NextStateOptions, nextState, probeState, statusOf } from "../../src/slq/files.ts";

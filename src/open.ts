@@ -1,10 +1,10 @@
 // Open: which format a file has, among those the caller knows.
-import { isContainer } from "../container/coding.ts";
-import { looksLikeSafetensors, readSafetensors } from "../container/safetensors.ts";
-import { WlqError } from "../error.ts";
-import type { ByteSource } from "../io/source.ts";
-import type { Format, Model, OpenOptions } from "./format.ts";
-import { safetensors } from "./safetensors.ts";
+import { isContainer } from "./container/coding.ts";
+import { looksLikeSafetensors, readSafetensors } from "./container/safetensors.ts";
+import { WlqError } from "./error.ts";
+import type { ByteSource } from "./io/source.ts";
+import type { Format, Model, OpenOptions } from "./formats/format.ts";
+import { safetensors } from "./formats/safetensors.ts";
 
 /** Opens a model of one of the formats. Throws `unsupported` for others and `already-compressed` for containers. */
 export async function openModel(source: ByteSource, formats: readonly Format[], options: OpenOptions): Promise<Model> {

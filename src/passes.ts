@@ -1,0 +1,93 @@
+// Passes: how clustering asks for weights that someone else fetches, stretch by stretch.
+import type { Grouping } from "./codebook.ts";
+import { WlqError } from "./error.ts";
+import type { EncodeScope } from "./wasm/encode.ts";
+
+/**
+ * A wish of a clustering pass: weights `start` to `end` of each group from `first` to `last`, one group after another,
+ * as float32 at `weights`, and their importance at `importance` unless that is 0.
+ */
+export interface Wish {
+  readonly first: number;
+  readonly last: number;
+  readonly start: number;
+  readonly end: number;
+  readonly weights: number;
+  readonly importance: number;
+}
+
+/** Passes are generators: they yield wishes and go on once those are fulfilled, by a synchronous or an async caller. */
+export type Passes<Result> = Generator<Wish, Result, void>;
+
+/** Weights a tile: 256 kB, in the second-level cache. */
+export const TILE = 65536;
+
+/** Weights of group `g`. */
+export function groupLength(grouping: Grouping, g: number): number {
+  const { count, inner, outer } = grouping;
+  return outer === 1 ? Math.min(inner, count - g * inner) : inner * outer;
+}
+
+/** A run of weights with one codebook: how many, and how a stretch of at most {@link TILE} comes to `weights`. */
+export interface Run {
+  readonly count: number;
+  readonly weights: number;
+  /** 0 where every weight counts the same. */
+  readonly importance: number;
+  /** `check` false leaves a weight that is not finite to a later pass, which comes to the first of them first. */
+  fetch(start: number, end: number, check?: boolean): Passes<void>;
+  /** Throws `non-finite` if the stretch fetched last, `start` to `end`, holds an infinity or NaN. */
+  check(start: number, end: number): void;
+}
+
+/** A tensor as one run in row-major order. */
+export function wholeRun(scope: EncodeScope, count: number, weighted: boolean): Run {
+  const grouping = { count, groups: 1, inner: Math.max(1, count), outer: 1 };
+  return groupRun(scope, grouping, 0, scope.reserve(TILE * 4), weighted ? scope.reserve(TILE * 4) : 0);
+}
+
+/** Group `g` as one run. */
+export function groupRun(scope: EncodeScope, grouping: Grouping, g: number, weights: number, importance: number): Run {
+  const run: Run = {
+    count: groupLength(grouping, g),
+    weights,
+    importance,
+    *fetch(start, end, check = true) {
+      yield { first: g, last: g + 1, start, end, weights, importance };
+      if (check) run.check(start, end);
+    },
+    check: (start, end) => checkFinite(scope, grouping, g, start, weights, importance, end - start),
+  };
+  return run;
+}
+
+/** Throws `non-finite` at the first infinity or NaN of the weights at hand, which begin at `start` of their group. */
+export function checkFinite(
+  scope: EncodeScope,
+  grouping: Grouping,
+  group: number,
+  start: number,
+  weights: number,
+  importance: number,
+  count: number,
+): void {
+  const bad = scope.kernels.firstNonFinite(weights, count);
+  if (bad < count) {
+    const value = scope.f32(weights, count)[bad];
+    throw new WlqError("non-finite", `weight ${elementIndex(grouping, group, start + bad)} is ${value}`);
+  }
+  if (importance) {
+    const values = scope.f32(importance, count);
+    const negative = values.findIndex((h) => !(h >= 0 && h < Number.POSITIVE_INFINITY));
+    if (negative >= 0) {
+      const index = elementIndex(grouping, group, start + negative);
+      throw new RangeError(`importance must be finite and not negative; importance ${index} is ${values[negative]}`);
+    }
+  }
+}
+
+/** Row-major index in the tensor of weight `e` of a group. */
+function elementIndex(grouping: Grouping, group: number, e: number): number {
+  const { inner, groups } = grouping;
+  return (Math.floor(e / inner) * groups + group) * inner + (e % inner);
+}
