@@ -83,7 +83,7 @@ test.each(["decode.scalar", "decode.simd"] as const)(
       kernels.lookupRuns(1024, 0, count, end - 1024 - 3 * levels * 4, levels, 7, 3, 2);
       kernels.lookupRuns(1024, 0, count, end - 1024 - 3 * levels * 4, levels, 32, 3, 2);
     }
-    kernels.lookup32(1024, 0, count, end - 64, 16, true);
+    kernels.lookup32(1024, 0, count, end - 128, 16, true);
     expect(() => kernels.lookup32(1024, 0, count, end - 512, 256, false)).toThrow(); // the check would notice
   },
 );
