@@ -53,7 +53,7 @@ export function tileDecoder(
       for (let k = 0; k < levels; k++) {
         const value = codebook[(group * levels + k) % codebook.length] as number;
         // + 0 turns a negative zero into zero: one bit pattern for one value
-        values[j * levels + k] = value * (scale ? (scale.values[group] as number) : 1) + 0;
+        values[j * levels + k] = Math.fround(value * (scale ? (scale.values[group] as number) : 1)) + 0;
       }
     }
     if (!format || !scale) return;
