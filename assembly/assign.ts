@@ -7,7 +7,8 @@
  * to 256 entries; writes `count` bytes. `table` is 0, or 65 536 bytes that `assignTable` made for these thresholds.
  */
 export function assign(codes: usize, src: usize, count: usize, thresholdsAt: usize, levels: i32, table: usize): void {
-  if (levels <= 32) linear(codes, src, count, thresholdsAt, levels);
+  if (levels > 8 && levels <= 16) fourByFour(codes, src, count, thresholdsAt);
+  else if (levels <= 32) linear(codes, src, count, thresholdsAt, levels);
   else if (table) tabled(codes, src, count, thresholdsAt, table);
   else halving(codes, src, count, thresholdsAt, 128);
 }
@@ -32,7 +33,8 @@ export function assignRuns(
   for (let i: usize = 0; i < count; ) {
     const run = min(left, count - i);
     const own = thresholdsAt + ((group * stride) << 2);
-    if (run >= 16 && levels <= 32) linear(codes + i, src + (i << 2), run, own, levels);
+    if (run >= 16 && levels > 8 && levels <= 16) fourByFour(codes + i, src + (i << 2), run, own);
+    else if (run >= 16 && levels <= 32) linear(codes + i, src + (i << 2), run, own, levels);
     else halving(codes + i, src + (i << 2), run, own, stride >> 1);
     i += run;
     left = inner;
@@ -71,6 +73,53 @@ function linear(codes: usize, src: usize, count: usize, thresholdsAt: usize, lev
     for (let t = thresholdsAt; t < end; t += 4) c += <i32>(load<f32>(t) < x);
     store<u8>(codes + i, c);
   }
+}
+
+// 9 to 16 levels in two steps of four: three thresholds say which quarter of the codes, one swizzle each fetches the
+// three thresholds inside it: 6 compares instead of 15. Reads 16 thresholds, those beyond the last are +infinity.
+//
+//     t3 < x, t7 < x, t11 < x  ->  quarter q of every lane     t[4q], t[4q + 1], t[4q + 2] < x  ->  code - 4q
+function fourByFour(codes: usize, src: usize, count: usize, thresholdsAt: usize): void {
+  let i: usize = 0;
+  if (ASC_FEATURE_SIMD) {
+    const t3 = v128.load32_splat(thresholdsAt, 12);
+    const t7 = v128.load32_splat(thresholdsAt, 28);
+    const t11 = v128.load32_splat(thresholdsAt, 44);
+    const a = v128.load(thresholdsAt);
+    const b = v128.load(thresholdsAt, 16);
+    const c = v128.load(thresholdsAt, 32);
+    const d = v128.load(thresholdsAt, 48);
+    // row j holds t[j], t[4 + j], t[8 + j], t[12 + j]
+    const ab = v128.shuffle<u32>(a, b, 0, 4, 1, 5);
+    const cd = v128.shuffle<u32>(c, d, 0, 4, 1, 5);
+    const row0 = v128.shuffle<u64>(ab, cd, 0, 2);
+    const row1 = v128.shuffle<u64>(ab, cd, 1, 3);
+    const row2 = v128.shuffle<u32>(v128.shuffle<u32>(a, b, 2, 6, 2, 6), v128.shuffle<u32>(c, d, 2, 6, 2, 6), 0, 1, 4, 5);
+    for (; i + 16 <= count; i += 16) {
+      const p = src + (i << 2);
+      const c0 = quarterSearch(v128.load(p), t3, t7, t11, row0, row1, row2);
+      const c1 = quarterSearch(v128.load(p, 16), t3, t7, t11, row0, row1, row2);
+      const c2 = quarterSearch(v128.load(p, 32), t3, t7, t11, row0, row1, row2);
+      const c3 = quarterSearch(v128.load(p, 48), t3, t7, t11, row0, row1, row2);
+      v128.store(codes + i, i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(c0, c1), i16x8.narrow_i32x4_s(c2, c3)));
+    }
+  }
+  linear(codes + i, src + (i << 2), count - i, thresholdsAt, 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function quarterSearch(x: v128, t3: v128, t7: v128, t11: v128, row0: v128, row1: v128, row2: v128): v128 {
+  // byte numbers of the quarter's entry in a row: 4q, 4q + 1, 4q + 2, 4q + 3
+  const four = i32x4.splat(0x04040404);
+  let at = i32x4.splat(0x03020100);
+  at = i32x4.add(at, v128.and(f32x4.lt(t3, x), four));
+  at = i32x4.add(at, v128.and(f32x4.lt(t7, x), four));
+  at = i32x4.add(at, v128.and(f32x4.lt(t11, x), four));
+  let code = v128.and(at, i32x4.splat(0xff));
+  code = i32x4.sub(code, f32x4.lt(i8x16.swizzle(row0, at), x));
+  code = i32x4.sub(code, f32x4.lt(i8x16.swizzle(row1, at), x));
+  return i32x4.sub(code, f32x4.lt(i8x16.swizzle(row2, at), x));
 }
 
 // Halvings of 2 * half - 1 thresholds, without branches.

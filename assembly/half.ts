@@ -44,18 +44,17 @@ export function f32ToF16(dst: usize, src: usize, count: usize): void {
 export function f16Bits(x: f32): u16 {
   const bits = reinterpret<u32>(x);
   const sign = (bits >> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
+  let magnitude = bits & 0x7fffffff;
   if (magnitude >= 0x47800000) {
     // 65536 and more, infinity, NaN
-    return <u16>(sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00));
-  }
-  if (magnitude < 0x38800000) {
+    magnitude = magnitude > 0x7f800000 ? 0x7e00 : 0x7c00;
+  } else if (magnitude < 0x38800000) {
     // below 2^-14: adding 0.5 aligns the last bit with 2^-24
-    const aligned = reinterpret<u32>(reinterpret<f32>(magnitude) + 0.5);
-    return <u16>(sign | (aligned - 0x3f000000));
+    magnitude = reinterpret<u32>(reinterpret<f32>(magnitude) + 0.5) - 0x3f000000;
+  } else {
+    magnitude = (magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13;
   }
-  const odd = (magnitude >> 13) & 1;
-  return <u16>(sign | ((magnitude - 0x38000000 + 0xfff + odd) >> 13));
+  return <u16>(sign | magnitude);
 }
 
 /** bfloat16 -> float32, exact. Reads 2, writes 4 bytes a value. */
@@ -83,8 +82,8 @@ export function f32ToBf16(dst: usize, src: usize, count: usize): void {
 @inline
 export function bf16Bits(x: f32): u16 {
   const bits = reinterpret<u32>(x);
-  if ((bits & 0x7fffffff) > 0x7f800000) return <u16>((bits >> 16) | 0x40);
-  return <u16>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+  const nan = (bits & 0x7fffffff) > 0x7f800000;
+  return <u16>((nan ? bits | 0x400000 : bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 /** float64 -> float32 to nearest. Reads 8, writes 4 bytes a value. */

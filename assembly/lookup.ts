@@ -16,8 +16,10 @@ export function lookup32(dst: usize, codes: usize, count: usize, codebook: usize
   if (ASC_FEATURE_SIMD) {
     // making the planes takes as long as looking up some 200 weights one by one
     if (levels <= 32 && count >= 256) {
-      planes(dst, codebook);
-      planes(dst + 64, codebook + 64);
+      // planes: bytes 0 of 16 values to `dst`, bytes 1 behind them, and so on; where results go later
+      for (let k: usize = 0; k < (levels > 16 ? 128 : 64); k++) {
+        store<u8>(dst + (k & 64) + ((k & 3) << 4) + ((k & 63) >> 2), load<u8>(codebook + k));
+      }
       const p0 = v128.load(dst);
       const p1 = v128.load(dst, 16);
       const p2 = v128.load(dst, 32);
@@ -87,7 +89,7 @@ export function lookupRuns(
 ): void {
   const size = <usize>levels << 2;
   let group = first / inner;
-  let left = inner - (first - group * inner);
+  let left = inner - (first % inner);
   let codebook = codebooks + group * size;
   for (let i: usize = 0; i < count; ) {
     const run = min(left, count - i);
@@ -105,13 +107,6 @@ export function lookupRuns(
       group = 0;
       codebook = codebooks;
     }
-  }
-}
-
-// Bytes 0 of 16 consecutive 32-bit values to `dst`, bytes 1 behind them, and so on; results go there later.
-function planes(dst: usize, codebook: usize): void {
-  for (let i: usize = 0; i < 64; i++) {
-    store<u8>(dst + ((i & 3) << 4) + (i >> 2), load<u8>(codebook + i));
   }
 }
 

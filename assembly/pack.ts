@@ -17,6 +17,16 @@ export function pack(dst: usize, src: usize, count: usize, bits: i32): void {
     const low8 = i16x8.splat(0xff);
     const low16 = i32x4.splat(0xffff);
     const low32 = i64x2.splat(0xffffffff);
+    if (bits == 4) {
+      for (; i + 32 <= count; i += 32) {
+        const a = v128.load(src + i);
+        const b = v128.load(src + i, 16);
+        const c = v128.and(v128.or(a, i16x8.shr_u(a, 4)), low8);
+        const d = v128.and(v128.or(b, i16x8.shr_u(b, 4)), low8);
+        v128.store(p, i8x16.narrow_i16x8_u(c, d));
+        p += 16;
+      }
+    }
     for (; i + 16 <= count; i += 16) {
       let v = v128.load(src + i);
       // neighbours join: 2 codes in 16 bits, 4 in 32, 8 in 64

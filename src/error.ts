@@ -31,9 +31,9 @@ export type WlqErrorCode =
 export class WlqError extends Error {
   override readonly name = "WlqError";
   /** What kind of trouble it is, for programs. */
-  readonly code: WlqErrorCode;
+  declare readonly code: WlqErrorCode;
   /** The tensor concerned, where there is one. */
-  readonly tensor: string | undefined;
+  declare readonly tensor: string | undefined;
 
   constructor(code: WlqErrorCode, message: string, options?: { tensor?: string | undefined; cause?: unknown }) {
     super(message, options);

@@ -3,8 +3,8 @@ import { gzipSync } from "node:zlib";
 import { type BuildResult, build } from "esbuild";
 import { beforeAll, expect, test } from "vitest";
 
-// Bytes. The goal is 6000 (docs/design.md); this is what is reached: lower it with the code, never raise it unsaid.
-const BUDGET = 6800;
+// Bytes, by level 9 of zlib, whose gzip takes about 20 bytes more than the program: what docs/design.md promises.
+const BUDGET = 6000;
 
 let result: BuildResult<{ metafile: true; write: false }>;
 

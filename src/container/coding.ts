@@ -107,7 +107,7 @@ export function parseContainer({ tensors: byName, metadata: all }: SafetensorsHe
     if (!part || !(more >= 0 && more <= padding)) {
       throw malformed(
         name,
-        `${part?.byteLength} bytes of ${part?.dtype}, expected ${bytes} of ${dtype} for one tensor`,
+        `${part?.byteLength} bytes of ${part?.dtype}, not ${bytes} of ${dtype} for one tensor`,
       );
     }
     return part;

@@ -54,7 +54,7 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsHe
   let end = dataStart;
   for (const tensor of list.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength)) {
     const { name, offset, byteLength } = tensor;
-    if (offset !== end) throw malformed(name, `begins at byte ${offset}, what is before it ends at ${end}`);
+    if (offset !== end) throw malformed(name, `begins at byte ${offset}, not ${end}`);
     end += byteLength;
     tensors.set(name, tensor);
   }
@@ -74,7 +74,7 @@ function parseTensor(name: string, json: unknown, dataStart: number): SafeTensor
   const count = countElements(shape, name);
   const bits = dtypeBits(dtype);
   if (bits && count * bits !== byteLength * 8) {
-    throw malformed(name, `${count} ${dtype} need ${(count * bits) / 8} bytes, data_offsets give ${byteLength}`);
+    throw malformed(name, `${count} ${dtype} take ${(count * bits) / 8} bytes, not ${byteLength}`);
   }
   return { name, dtype, shape, offset: dataStart + begin, byteLength };
 }

@@ -34,7 +34,7 @@ export function byteSource(source: Source): ByteSource {
       const stop = Math.max(start, Math.min(end, byteLength));
       const bytes = stop > start ? await readOnce(source, start, stop) : new Uint8Array();
       if (bytes.length === end - start) return bytes;
-      throw new WlqError("truncated", `bytes ${start} to ${end} are wanted, the source ends at ${start + bytes.length}`);
+      throw new WlqError("truncated", `bytes ${start} to ${end}: the source ends at ${start + bytes.length}`);
     },
   };
 }

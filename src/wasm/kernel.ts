@@ -15,7 +15,8 @@ type Embedded = string | WebAssembly.Module;
  */
 export class Binary {
   readonly #embedded: Embedded;
-  #module: WebAssembly.Module | undefined;
+  /** The compiled module, once there is one; set by {@link load} alone. */
+  ready: WebAssembly.Module | undefined;
 
   constructor(embedded: Embedded) {
     this.#embedded = embedded;
@@ -26,16 +27,12 @@ export class Binary {
    * scalar build.
    */
   async load(input?: WasmInput, simd = true): Promise<void> {
-    if (input || !this.#module || !simd) this.#module = await compile(input ?? this.#embedded, simd);
+    if (input || !this.ready || !simd) this.ready = await compile(input ?? this.#embedded, simd);
   }
 
   /** An instance's exports, after {@link load}. */
   exports(): WebAssembly.Exports {
-    return new WebAssembly.Instance(this.#module as WebAssembly.Module).exports;
-  }
-
-  get ready(): boolean {
-    return this.#module !== undefined;
+    return new WebAssembly.Instance(this.ready as WebAssembly.Module).exports;
   }
 }
 
@@ -51,8 +48,8 @@ export function checkReady(binary: Binary): void {
 
 async function compile(input: WasmInput | Embedded, simd: boolean): Promise<WebAssembly.Module> {
   try {
-    const wasm = typeof input === "string" ? await unfold(input, simd) : input;
-    return wasm instanceof WebAssembly.Module ? wasm : await WebAssembly.compile(wasm);
+    if (input instanceof WebAssembly.Module) return input;
+    return await WebAssembly.compile(typeof input === "string" ? await unfold(input, simd) : input);
   } catch (cause) {
     throw new WlqError(
       "unsupported",
