@@ -105,10 +105,7 @@ export function parseContainer({ tensors: byName, metadata: all }: SafetensorsHe
     const part = byName.get(name);
     const more = part?.dtype === dtype && tensors.delete(name) ? part.byteLength - bytes : -1;
     if (!part || !(more >= 0 && more <= padding)) {
-      throw malformed(
-        name,
-        `${part?.byteLength} bytes of ${part?.dtype}, not ${bytes} of ${dtype} for one tensor`,
-      );
+      throw malformed(name, `${part?.byteLength} bytes of ${part?.dtype}, not ${bytes} of ${dtype} for one tensor`);
     }
     return part;
   };
