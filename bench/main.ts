@@ -38,14 +38,29 @@ function coldRow(): Row {
   // a process of its own: compilation, first pages and first tiers of the JIT are in it
   const output = execFileSync(process.execPath, [join("build", "bench-cold.js")], { encoding: "utf8" });
   const { ms } = JSON.parse(output) as { ms: number };
-  return { name: "cold: first call of a new process, Wasm compiled", ms, meanMs: ms, spread: 0, runs: 1, gbPerSecond: (BIG * 4) / ms / 1e6 };
+  return {
+    name: "cold: first call of a new process, Wasm compiled",
+    ms,
+    meanMs: ms,
+    spread: 0,
+    runs: 1,
+    gbPerSecond: (BIG * 4) / ms / 1e6,
+  };
 }
 
-function scikit(jobs: readonly { file: string; levels: number; count: number }[]): { ms: number; mse: number }[] | undefined {
+function scikit(
+  jobs: readonly { file: string; levels: number; count: number }[],
+): { ms: number; mse: number }[] | undefined {
   try {
     const specs = jobs.map(({ file, levels, count }) => `${file}:${levels}:${count}`);
     const env = { ...process.env, OMP_NUM_THREADS: "1", OPENBLAS_NUM_THREADS: "1" };
-    return JSON.parse(execFileSync("/usr/bin/python3", ["bench/peers.py", ...specs], { encoding: "utf8", env, stdio: ["ignore", "pipe", "ignore"] }));
+    return JSON.parse(
+      execFileSync("/usr/bin/python3", ["bench/peers.py", ...specs], {
+        encoding: "utf8",
+        env,
+        stdio: ["ignore", "pipe", "ignore"],
+      }),
+    );
   } catch {
     console.log("scikit-learn: skipped, python3-sklearn is not there");
     return undefined;
@@ -64,42 +79,76 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "wlq-bench-"));
   const file = join(folder, "big.f32");
   writeFileSync(file, new Uint8Array(big.buffer));
-  const peers = quick ? undefined : scikit([
-    { file, levels: 16, count: BIG },
-    { file, levels: 256, count: 1_000_000 },
-    { file, levels: 16, count: 100_000 },
-  ]);
+  const peers = quick
+    ? undefined
+    : scikit([
+        { file, levels: 16, count: BIG },
+        { file, levels: 256, count: 1_000_000 },
+        { file, levels: 16, count: 100_000 },
+      ]);
   rmSync(folder, { recursive: true });
-  const peer = (i: number, what: string): Row[] => {
+  const peer = (i: number, what: string, optimum: number): Row[] => {
     const found = peers?.[i];
-    return found ? [{ name: `scikit-learn KMeans, ${what}`, ms: found.ms, meanMs: found.ms, spread: 0, runs: 1, gbPerSecond: 0, mse: found.mse }] : [];
+    if (!found) return [];
+    const { ms } = found;
+    return [
+      {
+        name: `scikit-learn KMeans, ${what}`,
+        ms,
+        meanMs: ms,
+        spread: 0,
+        runs: 1,
+        gbPerSecond: 0,
+        mseRatio: found.mse / optimum,
+      },
+    ];
   };
 
   let s = section("codebook + codes, 10M float32, 16 levels");
   const copy = new Float32Array(BIG);
-  add(s, measure("memcpy of the weights", BIG * 4, () => copy.set(big)));
+  add(
+    s,
+    measure("memcpy of the weights", BIG * 4, () => copy.set(big)),
+  );
   let mse = quantizeSync(big, { levels: 16 }).stats.mse;
-  add(s, { ...measure("wlq quantizeSync", BIG * 4, () => void quantizeSync(big, { levels: 16 }), 4), mseRatio: mse / BIG_OPTIMUM, goal: "45 ms, 1.0001 x" });
-  add(s, coldRow(), ...peer(0, "10M"));
+  add(s, {
+    ...measure("wlq quantizeSync", BIG * 4, () => void quantizeSync(big, { levels: 16 }), 4),
+    mseRatio: mse / BIG_OPTIMUM,
+    goal: "45 ms, 1.0001 x",
+  });
+  add(s, coldRow(), ...peer(0, "10M", BIG_OPTIMUM));
 
   s = section("codebook + codes, 1M float32, 256 levels");
   mse = quantizeSync(million, { levels: 256 }).stats.mse;
-  add(s, { ...measure("wlq quantizeSync", 4e6, () => void quantizeSync(million, { levels: 256 })), mseRatio: mse / optimumOf(optima, million).mse[256], goal: "150 ms, 1.001 x" });
-  add(s, ...peer(1, "1M"));
+  add(s, {
+    ...measure("wlq quantizeSync", 4e6, () => void quantizeSync(million, { levels: 256 })),
+    mseRatio: mse / optimumOf(optima, million).mse[256],
+    goal: "150 ms, 1.001 x",
+  });
+  add(s, ...peer(1, "1M", optimumOf(optima, million).mse[256]));
 
   s = section("codebook + codes, 100k float32, 16 levels");
   const best = optimumOf(optima, small).mse[16];
   mse = quantizeSync(small, { levels: 16 }).stats.mse;
-  add(s, { ...measure("wlq quantizeSync", 4e5, () => void quantizeSync(small, { levels: 16 })), mseRatio: mse / best, goal: "5 ms" });
+  add(s, {
+    ...measure("wlq quantizeSync", 4e5, () => void quantizeSync(small, { levels: 16 })),
+    mseRatio: mse / best,
+    goal: "5 ms",
+  });
   const plain = Array.from(small);
-  add(s, timeOnce("simple-statistics ckmeans (codebook alone)", 4e5, () => void ckmeans(plain, 16)));
+  add(
+    s,
+    timeOnce("simple-statistics ckmeans (codebook alone)", 4e5, () => void ckmeans(plain, 16)),
+  );
   let found = 0;
   const points = plain.map((x) => [x]);
   const row = timeOnce("ml-kmeans, k-means++ seeded", 4e5, () => {
     const { clusters, centroids } = kmeans(points, 16, { seed: 1, maxIterations: 100 });
-    found = clusters.reduce((sum, c, i) => sum + ((plain[i] as number) - (centroids[c]?.[0] as number)) ** 2, 0) / plain.length;
+    found =
+      clusters.reduce((sum, c, i) => sum + ((plain[i] as number) - (centroids[c]?.[0] as number)) ** 2, 0) /
+      plain.length;
   });
-  add(s, { ...row, mseRatio: found / best }, ...peer(2, "100k"));
+  add(s, { ...row, mseRatio: found / best }, ...peer(2, "100k", best));
 
   s = section("assign + pack, 16 levels, 10M, Wasm-resident");
   const q = quantizeSync(big, { levels: 16 });
@@ -112,9 +161,19 @@ async function main(): Promise<void> {
   add(s, decodeCopy, { ...decodeRow, ratioToMemcpy: decodeCopy.ms / decodeRow.ms, goal: "memcpy" });
   const warmCopy = measure("memcpy into a warm array", BIG * 4, () => copy.set(big));
   const warm = measure("wlq dequantizeSync(q, out), warm array", BIG * 4, () => void dequantizeSync(q, copy));
-  add(s, warmCopy, { ...warm, ratioToMemcpy: warmCopy.ms / warm.ms, goal: `0.6 of memcpy, is ${(warmCopy.ms / warm.ms).toFixed(2)}` });
-  add(s, measure("wlq dequantizeSync(q), fresh array", BIG * 4, () => void dequantizeSync(q)));
-  add(s, measure("memcpy to a fresh array (slice)", BIG * 4, () => void big.slice()));
+  add(s, warmCopy, {
+    ...warm,
+    ratioToMemcpy: warmCopy.ms / warm.ms,
+    goal: `0.6 of memcpy, is ${(warmCopy.ms / warm.ms).toFixed(2)}`,
+  });
+  add(
+    s,
+    measure("wlq dequantizeSync(q), fresh array", BIG * 4, () => void dequantizeSync(q)),
+  );
+  add(
+    s,
+    measure("memcpy to a fresh array (slice)", BIG * 4, () => void big.slice()),
+  );
   add(s, plainDecode(q.codes, q.codebook, copy));
 
   mkdirSync(OUT, { recursive: true });
@@ -126,10 +185,23 @@ async function main(): Promise<void> {
 
 /** One line a release and row, per machine. */
 function record(machine: { cpu: string | undefined; node: string; date: string }): void {
-  const path = join("bench", "history", `${(machine.cpu ?? "unknown").replace(/[^A-Za-z0-9]+/g, "-").toLowerCase()}.csv`);
+  const path = join(
+    "bench",
+    "history",
+    `${(machine.cpu ?? "unknown").replace(/[^A-Za-z0-9]+/g, "-").toLowerCase()}.csv`,
+  );
   if (!existsSync(path)) writeFileSync(path, "date,version,node,subject,row,ms,gb_per_second,mse_ratio\n");
   for (const r of rows) {
-    const cells = [machine.date.slice(0, 10), version, machine.node, r.subject, r.name, r.ms.toFixed(3), r.gbPerSecond.toFixed(3), r.mseRatio ?? ""];
+    const cells = [
+      machine.date.slice(0, 10),
+      version,
+      machine.node,
+      r.subject,
+      r.name,
+      r.ms.toFixed(3),
+      r.gbPerSecond.toFixed(3),
+      r.mseRatio ?? "",
+    ];
     appendFileSync(path, `${cells.map((c) => (String(c).includes(",") ? `"${c}"` : c)).join(",")}\n`);
   }
   console.log(`recorded in ${path}`);
@@ -145,7 +217,8 @@ function plainAssign(weights: Float32Array, codebook: Float32Array): Row {
     return c;
   };
   return measure("plain JavaScript, binary search", weights.length * 4, () => {
-    for (let i = 0; i < packed.length; i++) packed[i] = code(weights[2 * i] as number) | (code(weights[2 * i + 1] as number) << 4);
+    for (let i = 0; i < packed.length; i++)
+      packed[i] = code(weights[2 * i] as number) | (code(weights[2 * i + 1] as number) << 4);
   });
 }
 

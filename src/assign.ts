@@ -1,5 +1,13 @@
 // Assign: weights to codes, tile by tile, with what it costs; thresholds, codebooks and sums live here.
-import { bitsForLevels, type Coding, decodeGrouping, type Grouping, MOST_GROUPS, type QuantizationStats, runPlace } from "./codebook.ts";
+import {
+  bitsForLevels,
+  type Coding,
+  decodeGrouping,
+  type Grouping,
+  MOST_GROUPS,
+  type QuantizationStats,
+  runPlace,
+} from "./codebook.ts";
 import type { RoundFormat } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
@@ -105,7 +113,15 @@ export class TileCoder {
       }
       const at = runPlace(inner, first);
       kernels.assignRuns(
-        this.codes, this.weights, count, this.#thresholds, levels, this.#stride, at.inner, period, at.first,
+        this.codes,
+        this.weights,
+        count,
+        this.#thresholds,
+        levels,
+        this.#stride,
+        at.inner,
+        period,
+        at.first,
       );
       kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, at.inner, period, at.first);
     }

@@ -88,7 +88,15 @@ function* distinctAtoms(scope: EncodeScope, run: Run): Passes<Atoms | undefined>
   for (let start = 0; start < run.count; start += TILE) {
     const end = Math.min(run.count, start + TILE);
     yield* run.fetch(start, end);
-    known = kernels.countDistinct(table, DISTINCT_SLOTS, known, DISTINCT_LIMIT, run.weights, run.importance, end - start);
+    known = kernels.countDistinct(
+      table,
+      DISTINCT_SLOTS,
+      known,
+      DISTINCT_LIMIT,
+      run.weights,
+      run.importance,
+      end - start,
+    );
     if (known < 0) {
       scope.release(mark);
       return undefined;
@@ -270,7 +278,16 @@ function lloydCodebook(
   taken.fill(0);
   for (const pin of options.pins) taken[start.indexOf(pin)] = 1;
   kernels.lloyd(
-    centroids, levels, atoms.weight, atoms.sum, p0, p1, shift, count, options.pins.length > 0 ? pinned : 0, options.steps,
+    centroids,
+    levels,
+    atoms.weight,
+    atoms.sum,
+    p0,
+    p1,
+    shift,
+    count,
+    options.pins.length > 0 ? pinned : 0,
+    options.steps,
   );
   scope.f32(codebook, levels).set(scope.f64(centroids, levels));
   kernels.roundTo(codebook, levels, options.format);
@@ -315,4 +332,3 @@ function uniform(scope: EncodeScope, extremes: number, options: ClusterOptions):
   scope.kernels.tidy(at, levels, levels);
   return scope.f32(at, levels).slice();
 }
-

@@ -6,7 +6,7 @@ import { containerSegments } from "./container/writer.ts";
 import { WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
 import type { LazySegment } from "./io/segment.ts";
-import { checkAborted, type Sink, writeAll, type Writing } from "./io/sink.ts";
+import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
 import { openModel } from "./open.ts";
 import { planQuantize, type QuantizePlan } from "./options.ts";
@@ -14,7 +14,7 @@ import { clusterTensor } from "./quantize.ts";
 import { type Report, type TensorReport, totalsOf } from "./report.ts";
 import { choose, type SelectOptions } from "./select.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
-import { encodeBinary, type EncodeScope, encodeScope } from "./wasm/encode.ts";
+import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
 import { WeightReader } from "./weights.ts";
 
 /** How far an operation is. */
@@ -76,7 +76,16 @@ export async function compress(source: Source, sink: Sink, options: CompressOpti
 }
 
 async function run(source: Source, sink: Sink, options: CompressOptions, started: number): Promise<Report> {
-  const { formats = [], resolve, onProgress, signal, to = "container", nonFinite = "error", companion, ...select } = options;
+  const {
+    formats = [],
+    resolve,
+    onProgress,
+    signal,
+    to = "container",
+    nonFinite = "error",
+    companion,
+    ...select
+  } = options;
   const bytes = byteSource(source);
   const model = await openModel(bytes, formats, { resolve });
   if (to === "onnx" && !model.inGraph) {
@@ -119,7 +128,16 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   }
 
   const outputs = new Map<string, number>();
-  const files = await output(scope, model, coded, to, signal, (name, n) => progress("write", name, n), outputs, warnings);
+  const files = await output(
+    scope,
+    model,
+    coded,
+    to,
+    signal,
+    (name, n) => progress("write", name, n),
+    outputs,
+    warnings,
+  );
   const bytesOut = await writeAll(writings(sink, files, companion), signal);
   const tensors = model.tensors.map((entry) => tensorReport(entry, coded.get(entry.name), outputs, kept));
   return {
@@ -139,7 +157,8 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
 export function writings(sink: Sink, files: OutputFiles, companion: FileOptions["companion"]): Writing[] {
   const list: Writing[] = [];
   for (const [name, segments] of files.companions) {
-    if (!companion) throw new WlqError("unsupported", `the output has a companion file "${name}": pass companion: (name) => sink`);
+    if (!companion)
+      throw new WlqError("unsupported", `the output has a companion file "${name}": pass companion: (name) => sink`);
     list.push({ sink: companion(name), segments });
   }
   list.push({ sink, segments: files.main });
@@ -155,7 +174,12 @@ function planFor(entry: TensorEntry, options: Parameters<typeof planQuantize>[1]
   }
 }
 
-async function cluster(scope: EncodeScope, entry: TensorEntry, plan: QuantizePlan, signal?: AbortSignal): Promise<Coding> {
+async function cluster(
+  scope: EncodeScope,
+  entry: TensorEntry,
+  plan: QuantizePlan,
+  signal?: AbortSignal,
+): Promise<Coding> {
   const mark = scope.mark();
   try {
     const by = plan.scale === "none" ? plan.granularity : "tensor";
@@ -191,15 +215,20 @@ async function output(
   if (to === "dense") return model.dense(segments("dense"));
   if (to === "onnx" && model.inGraph) {
     const tensors = new Map<string, CodedTensor>();
-    for (const [name, codes] of segments("codes")) tensors.set(name, { ...(coded.get(name) as Clustered).coding, codes });
+    for (const [name, codes] of segments("codes"))
+      tensors.set(name, { ...(coded.get(name) as Clustered).coding, codes });
     const { files, left, bytes } = await model.inGraph(tensors);
     for (const [name, n] of bytes ?? []) sizes.set(name, n);
-    for (const name of left) warnings.push(`tensor "${name}" is left as it is: decoding it in the graph would not save bytes`);
+    for (const name of left)
+      warnings.push(`tensor "${name}" is left as it is: decoding it in the graph would not save bytes`);
     return files;
   }
   const packed = segments("packed");
   const tensors = [...coded].map(([name, { entry, coding }]) => ({
-    name, dtype: entry.dtype as FloatDtype, coding, codes: packed.get(name) as LazySegment,
+    name,
+    dtype: entry.dtype as FloatDtype,
+    coding,
+    codes: packed.get(name) as LazySegment,
   }));
   return { main: await containerSegments(scope, model, tensors, sizes), companions: new Map() };
 }
@@ -279,4 +308,3 @@ function tensorReport(
   const { levels, granularity, scale } = clustered.coding;
   return { ...base, levels, granularity, scale: scale?.per ?? "none", stats: clustered.stats };
 }
-

@@ -1,5 +1,13 @@
 // Decode: packed codes and a codebook to weights, tile by tile through Wasm memory.
-import { bitsForLevels, type Coding, decodeGrouping, type Grouping, MOST_GROUPS, packedBytes, runPlace } from "./codebook.ts";
+import {
+  bitsForLevels,
+  type Coding,
+  decodeGrouping,
+  type Grouping,
+  MOST_GROUPS,
+  packedBytes,
+  runPlace,
+} from "./codebook.ts";
 import { malformed } from "./error.ts";
 import type { RoundFormat } from "./tensor.ts";
 import type { DecodeScope } from "./wasm/decode.ts";

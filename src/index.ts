@@ -5,7 +5,7 @@ export { type DecompressReport, decompress } from "./decompress.ts";
 export { WlqError, type WlqErrorCode } from "./error.ts";
 export type { CodedTensor, Format, InGraph, Model, OpenOptions, OutputFiles, TensorEntry } from "./formats/format.ts";
 export { type InitOptions, init } from "./init.ts";
-export { type Inspection, type InspectedTensor, inspect, type Verification, verify } from "./inspect.ts";
+export { type InspectedTensor, type Inspection, inspect, type Verification, verify } from "./inspect.ts";
 export type { LazySegment, Segment } from "./io/segment.ts";
 export type { Sink } from "./io/sink.ts";
 export type { ByteSource, RangeSource, Resolve, Source } from "./io/source.ts";

@@ -5,9 +5,9 @@ import { isCoded, isContainer } from "./container/coding.ts";
 import { type Container, openContainer } from "./container/reader.ts";
 import { looksLikeSafetensors, readSafetensors } from "./container/safetensors.ts";
 import { WlqError } from "./error.ts";
-import { openModel } from "./open.ts";
 import { checkAborted } from "./io/sink.ts";
 import { type ByteSource, byteSource, type Source } from "./io/source.ts";
+import { openModel } from "./open.ts";
 import type { FloatDtype } from "./tensor.ts";
 import { decodeBinary, decodeScope } from "./wasm/decode.ts";
 import { encodeBinary, encodeScope } from "./wasm/encode.ts";
@@ -47,7 +47,13 @@ export async function inspect(source: Source, options: FileOptions = {}): Promis
     format: model.format,
     compressed: false,
     byteLength: bytes.byteLength,
-    tensors: model.tensors.map(({ name, dtype, shape, byteLength, weight }) => ({ name, dtype, shape, byteLength, weight })),
+    tensors: model.tensors.map(({ name, dtype, shape, byteLength, weight }) => ({
+      name,
+      dtype,
+      shape,
+      byteLength,
+      weight,
+    })),
     metadata: model.metadata ?? {},
     warnings: model.warnings,
   };
@@ -139,7 +145,8 @@ async function compare(
   let signal = 0;
   let error = 0;
   const names = new Set(model.tensors.map((t) => t.name));
-  for (const name of header.tensors.keys()) if (!names.has(name)) problems.push(`tensor "${name}" is not in the original`);
+  for (const name of header.tensors.keys())
+    if (!names.has(name)) problems.push(`tensor "${name}" is not in the original`);
   for (const entry of model.tensors) {
     checkAborted(options.signal);
     const { name, dtype, shape } = entry;
@@ -167,7 +174,9 @@ async function compare(
     } else if (coded && header.format === "safetensors") {
       const part = coded;
       if (part.byteLength !== entry.byteLength || part.dtype !== dtype) {
-        problems.push(`tensor "${name}" has ${part.byteLength} bytes of ${part.dtype}, the original ${entry.byteLength} of ${dtype}`);
+        problems.push(
+          `tensor "${name}" has ${part.byteLength} bytes of ${part.dtype}, the original ${entry.byteLength} of ${dtype}`,
+        );
         continue;
       }
       for (let from = 0; from < part.byteLength; from += 1 << 20) {
@@ -184,4 +193,3 @@ async function compare(
   }
   return error > 0 ? 10 * Math.log10(signal / error) : null;
 }
-

@@ -2,9 +2,9 @@
 import { isContainer } from "./container/coding.ts";
 import { looksLikeSafetensors, readSafetensors } from "./container/safetensors.ts";
 import { WlqError } from "./error.ts";
-import type { ByteSource } from "./io/source.ts";
 import type { Format, Model, OpenOptions } from "./formats/format.ts";
 import { safetensors } from "./formats/safetensors.ts";
+import type { ByteSource } from "./io/source.ts";
 
 /** Opens a model of one of the formats. Throws `unsupported` for others and `already-compressed` for containers. */
 export async function openModel(source: ByteSource, formats: readonly Format[], options: OpenOptions): Promise<Model> {
@@ -17,5 +17,8 @@ export async function openModel(source: ByteSource, formats: readonly Format[], 
   }
   if (head.length >= 9 && head[8] === 0x7b) return safetensors().open(source, options);
   const known = ["safetensors", ...formats.map((f) => f.name)].join(", ");
-  throw new WlqError("unsupported", `the file (${source.byteLength} bytes) is of no known format; known here: ${known}`);
+  throw new WlqError(
+    "unsupported",
+    `the file (${source.byteLength} bytes) is of no known format; known here: ${known}`,
+  );
 }

@@ -87,7 +87,9 @@ export function planQuantize(shape: readonly number[], options: QuantizeOptions,
   const method = oneOf("method", options.method ?? "optimal", ["optimal", "lloyd", "uniform"]);
   const start = oneOf("start", options.start ?? "linear", ["linear", "quantile"]);
   if (scale !== "none" && granularity !== "tensor") {
-    throw new RangeError(`a scale stands before one shared codebook: scale "${scale}" needs granularity "tensor", got "${granularity}"`);
+    throw new RangeError(
+      `a scale stands before one shared codebook: scale "${scale}" needs granularity "tensor", got "${granularity}"`,
+    );
   }
   const rank = shape.length;
   let axis = options.axis ?? 0;
@@ -114,6 +116,7 @@ export function planQuantize(shape: readonly number[], options: QuantizeOptions,
 }
 
 function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
-  if (!allowed.includes(value)) throw new RangeError(`${name} must be one of ${allowed.join(", ")}, got ${String(value)}`);
+  if (!allowed.includes(value))
+    throw new RangeError(`${name} must be one of ${allowed.join(", ")}, got ${String(value)}`);
   return value;
 }

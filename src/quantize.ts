@@ -1,14 +1,23 @@
 // Quantize: one tensor in memory to codebook and codes, and back.
 import { TileCoder } from "./assign.ts";
 import { clusterGroups } from "./cluster.ts";
-import { bitsForLevels, codebookGroups, type Coding, decodeGrouping, type Grouping, groupingOf, packedBytes, type QuantizedTensor } from "./codebook.ts";
+import {
+  bitsForLevels,
+  type Coding,
+  codebookGroups,
+  decodeGrouping,
+  type Grouping,
+  groupingOf,
+  packedBytes,
+  type QuantizedTensor,
+} from "./codebook.ts";
 import { decodeInto } from "./decode.ts";
 import { planQuantize, type QuantizeOptions, type QuantizePlan } from "./options.ts";
-import { type Passes, wholeRun, type Wish } from "./passes.ts";
+import { type Passes, type Wish, wholeRun } from "./passes.ts";
 import { clusterScaled } from "./scale.ts";
 import { countElements, type Tensor } from "./tensor.ts";
 import { decodeBinary, sharedDecodeScope } from "./wasm/decode.ts";
-import { encodeBinary, type EncodeScope, sharedEncodeScope } from "./wasm/encode.ts";
+import { type EncodeScope, encodeBinary, sharedEncodeScope } from "./wasm/encode.ts";
 
 /** The clustering passes of one tensor: its coding, without codes. */
 export function* clusterTensor(scope: EncodeScope, plan: QuantizePlan, weighted: boolean): Passes<Coding> {
@@ -34,7 +43,10 @@ export function* clusterTensor(scope: EncodeScope, plan: QuantizePlan, weighted:
  * const q = await quantize(weights, { levels: 16 });
  * console.log(q.stats.sqnrDb, await dequantize(q));
  */
-export async function quantize(weights: Float32Array | Tensor, options: QuantizeOptions = {}): Promise<QuantizedTensor> {
+export async function quantize(
+  weights: Float32Array | Tensor,
+  options: QuantizeOptions = {},
+): Promise<QuantizedTensor> {
   if (!encodeBinary.ready) await encodeBinary.load();
   return quantizeSync(weights, options);
 }
@@ -164,7 +176,9 @@ export function unpackCodes(q: Pick<QuantizedTensor, "codes" | "bits" | "shape">
   const count = countElements(q.shape);
   const { bits, codes } = q;
   if (codes.length < packedBytes(count, bits)) {
-    throw new RangeError(`${count} codes of ${bits} bits need ${packedBytes(count, bits)} bytes, codes has ${codes.length}`);
+    throw new RangeError(
+      `${count} codes of ${bits} bits need ${packedBytes(count, bits)} bytes, codes has ${codes.length}`,
+    );
   }
   const out = new Uint8Array(count);
   const mask = (1 << bits) - 1;
@@ -182,10 +196,14 @@ function checkQuantized(q: QuantizedTensor): number {
   const bits = bitsForLevels(q.levels);
   const values = codebookGroups(q) * q.levels;
   if (q.codebook.length !== values) {
-    throw new RangeError(`codebook has ${q.codebook.length} values, ${q.granularity} granularity and ${q.levels} levels need ${values}`);
+    throw new RangeError(
+      `codebook has ${q.codebook.length} values, ${q.granularity} granularity and ${q.levels} levels need ${values}`,
+    );
   }
   if (q.codes.length < packedBytes(count, bits)) {
-    throw new RangeError(`${count} codes of ${bits} bits need ${packedBytes(count, bits)} bytes, codes has ${q.codes.length}`);
+    throw new RangeError(
+      `${count} codes of ${bits} bits need ${packedBytes(count, bits)} bytes, codes has ${q.codes.length}`,
+    );
   }
   const { groups } = decodeGrouping(q);
   if (q.scale && q.scale.values.length !== groups) {

@@ -40,7 +40,9 @@ export interface Report {
 }
 
 /** Totals over tensors. */
-export function totalsOf(tensors: readonly TensorReport[]): Pick<Report, "weights" | "bitsPerWeight" | "entropyBits" | "sqnrDb"> {
+export function totalsOf(
+  tensors: readonly TensorReport[],
+): Pick<Report, "weights" | "bitsPerWeight" | "entropyBits" | "sqnrDb"> {
   let weights = 0;
   let bits = 0;
   let entropy = 0;

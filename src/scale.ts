@@ -33,7 +33,10 @@ export function* clusterScaled(
   if (grouping.count === 0) return { codebook, scale };
   const { groups, inner } = grouping;
   if (groups > MOST_GROUPS && inner > TILE) {
-    throw new WlqError("limit", `${groups} channels of ${inner} weights are too many for a scale each: use codebooks a channel`);
+    throw new WlqError(
+      "limit",
+      `${groups} channels of ${inner} weights are too many for a scale each: use codebooks a channel`,
+    );
   }
   const mark = scope.mark();
   const fit = new ScaleFit(scope, whole, grouping, scale);
@@ -153,7 +156,14 @@ class ScaleFit {
       const at = runPlace(inner, this.#windowed ? 0 : start % (groups * inner));
       if (this.#windowed) scope.u8(this.#sums, this.#held * 32).fill(0);
       scope.kernels.scaleSums(
-        this.#sums, this.#whole.weights, this.#values, this.#whole.importance, n, at.inner, period, at.first,
+        this.#sums,
+        this.#whole.weights,
+        this.#values,
+        this.#whole.importance,
+        n,
+        at.inner,
+        period,
+        at.first,
       );
       if (this.#windowed) this.#settle(start / inner, Math.ceil(n / inner), scaleOf);
     }
@@ -178,8 +188,16 @@ class ScaleFit {
     }
     const at = runPlace(inner, first);
     this.#scope.kernels.normalizeRuns(
-      this.#values, this.#cost, this.#whole.weights, this.#whole.importance, count,
-      this.#inverse, this.#square, at.inner, this.#windowed ? -1 : groups, at.first,
+      this.#values,
+      this.#cost,
+      this.#whole.weights,
+      this.#whole.importance,
+      count,
+      this.#inverse,
+      this.#square,
+      at.inner,
+      this.#windowed ? -1 : groups,
+      at.first,
     );
   }
 

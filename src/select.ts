@@ -31,7 +31,12 @@ export const COMPRESS_DEFAULTS = { levels: 64, scale: "channel", minSize: 2048 }
 const WORTH_A_SCALE = 32;
 
 /** Options of one tensor: a rule's over the general ones, defaults for what neither says. */
-function optionsFor(general: QuantizeOptions, rule: QuantizeOptions | undefined, shape: readonly number[], axis: number): QuantizeOptions {
+function optionsFor(
+  general: QuantizeOptions,
+  rule: QuantizeOptions | undefined,
+  shape: readonly number[],
+  axis: number,
+): QuantizeOptions {
   const merged: { -readonly [K in keyof QuantizeOptions]: QuantizeOptions[K] } = { ...general, ...rule };
   // levels and bits are one knob, granularity and scale exclude each other: what the rule says replaces the general word
   if (rule?.levels !== undefined && rule.bits === undefined) delete merged.bits;
@@ -60,7 +65,9 @@ export function choose(entry: TensorEntry, options: SelectOptions): Choice {
   if (exclude && test(exclude, name)) return { quantize: false, reason: "excluded" };
   const named = rule !== undefined || (include !== undefined && test(include, name));
   if (named && !isFloatDtype(dtype)) {
-    throw new WlqError("unsupported", `tensor "${name}" is named to be quantized, but its dtype is ${dtype}`, { tensor: name });
+    throw new WlqError("unsupported", `tensor "${name}" is named to be quantized, but its dtype is ${dtype}`, {
+      tensor: name,
+    });
   }
   if (named && entry.keep !== undefined) {
     throw new WlqError("unsupported", `tensor "${name}" is named to be quantized, but ${entry.keep}`, { tensor: name });

@@ -3,8 +3,28 @@ import { malformed } from "./error.ts";
 
 /** Element types in safetensors' spelling, as far as wlq knows them. */
 export type Dtype =
-  | "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "C64" | "BOOL"
-  | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" | "F8_E4M3FNUZ" | "F8_E5M2FNUZ" | "F6_E2M3" | "F6_E3M2" | "F4";
+  | "F64"
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "I64"
+  | "I32"
+  | "I16"
+  | "I8"
+  | "U64"
+  | "U32"
+  | "U16"
+  | "U8"
+  | "C64"
+  | "BOOL"
+  | "F8_E4M3"
+  | "F8_E5M2"
+  | "F8_E8M0"
+  | "F8_E4M3FNUZ"
+  | "F8_E5M2FNUZ"
+  | "F6_E2M3"
+  | "F6_E3M2"
+  | "F4";
 
 /** Bits an element, which the dtype's name says: 16 for BF16, 4 for F4; `undefined` for names of another kind. */
 export function dtypeBits(dtype: Dtype): number;

@@ -107,7 +107,14 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   },
   slq: {
     holds: only(SLQ),
-    imports: only(DATA, WASM, PASSES, STAGES, SLQ, names("compress", "open", "formats/open", "quantize", "container/(coding|safetensors)")),
+    imports: only(
+      DATA,
+      WASM,
+      PASSES,
+      STAGES,
+      SLQ,
+      names("compress", "open", "formats/open", "quantize", "container/(coding|safetensors)"),
+    ),
   },
   entries: { holds: only(ENTRIES), imports: only("src/.*", "package\\.json", "node:.*", "cli-table3", "cli-progress") },
 };

@@ -15,7 +15,9 @@ export function parseKeys(file: string): Alphabet {
 /** The most probable class of each time step; ties go to the lower class. `probabilities` is `steps x classes`. */
 export function bestClasses(probabilities: Float32Array, countClasses: number): Uint16Array {
   if (countClasses < 1 || probabilities.length % countClasses !== 0) {
-    throw new RangeError(`${probabilities.length} probabilities are no whole number of steps of ${countClasses} classes`);
+    throw new RangeError(
+      `${probabilities.length} probabilities are no whole number of steps of ${countClasses} classes`,
+    );
   }
   const best = new Uint16Array(probabilities.length / countClasses);
   for (let step = 0; step < best.length; step++) {

@@ -8,8 +8,8 @@ import { drawLines } from "./lines.ts";
 import { MODEL_PATH, readAlphabet } from "./model.ts";
 import { linesPage } from "./page.ts";
 import { prepareLines, readLines } from "./recognize.ts";
-import { SETTINGS, settingFlags, settingName, smallestKeeping, tryModel } from "./sweep.ts";
 import type { Bench, Setting, Trial } from "./sweep.ts";
+import { SETTINGS, settingFlags, settingName, smallestKeeping, tryModel } from "./sweep.ts";
 import { fileTable, percent, sweepTable, textTable } from "./tables.ts";
 import { formatBytes } from "./text-table.ts";
 
@@ -46,7 +46,9 @@ async function main(): Promise<void> {
   const { size } = await stat(MODEL_PATH);
   const floatAccuracy = compareTexts(truth, floatTexts);
   const shownAccuracy = compareTexts(truth, shown.texts);
-  print(`PP-OCRv4 text recognition, ${formatBytes(size)} of float32, before and after: ${settingFlags(SHOWN).join(" ")}\n`);
+  print(
+    `PP-OCRv4 text recognition, ${formatBytes(size)} of float32, before and after: ${settingFlags(SHOWN).join(" ")}\n`,
+  );
   print(textTable(truth, floatTexts, shown.texts));
   print(
     `\nCharacters read right: ${percent(floatAccuracy.characters)} before, ${percent(shownAccuracy.characters)} after.` +
@@ -77,12 +79,18 @@ levels (--tensor). Leading and trailing spaces do not count.`);
     float: { texts: floatTexts, accuracy: floatAccuracy, loadSeconds: float.loadSeconds, runSeconds: float.runSeconds },
     shown: { flags: settingFlags(SHOWN), onnx: shown.report, container, decodeGBps, accuracy: shownAccuracy },
     trials,
-    smallest: best && { setting: best.setting, ratio: size / best.report.bytesOut, keptCharacters: best.agreement.characters },
+    smallest: best && {
+      setting: best.setting,
+      ratio: size / best.report.bytesOut,
+      keptCharacters: best.agreement.characters,
+    },
     seconds,
   };
   await writeFile(join(outDir, "result.json"), `${JSON.stringify(result, null, 2)}\n`);
   print(`\n${closing(best, size)}`);
-  print(`${relative(process.cwd(), pagePath)} shows every line, result.json beside it has all figures (${seconds.toFixed(0)} s).`);
+  print(
+    `${relative(process.cwd(), pagePath)} shows every line, result.json beside it has all figures (${seconds.toFixed(0)} s).`,
+  );
 }
 
 function closing(best: Trial | undefined, size: number): string {

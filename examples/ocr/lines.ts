@@ -1,10 +1,11 @@
 // Text-line images with a known text: drawn, blurred and made noisy from a seed, 48 pixels high as PP-OCR wants them.
-import { createCanvas } from "@napi-rs/canvas";
+
 import type { SKRSContext2D } from "@napi-rs/canvas";
-import { FACES, fontFamily } from "./fonts.ts";
+import { createCanvas } from "@napi-rs/canvas";
 import type { FaceName } from "./fonts.ts";
-import { createRandom } from "./random.ts";
+import { FACES, fontFamily } from "./fonts.ts";
 import type { Random } from "./random.ts";
+import { createRandom } from "./random.ts";
 import { sentence } from "./sentences.ts";
 
 /** Height of every line image in pixels: the input height of PP-OCR recognition models. */

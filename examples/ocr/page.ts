@@ -1,6 +1,7 @@
 // The page to look at afterwards: every line image with what both models read.
-import { linePng } from "./lines.ts";
+
 import type { TextLine } from "./lines.ts";
+import { linePng } from "./lines.ts";
 
 /** One self-contained HTML file. `before` and `after` are the texts of the float and of the compressed model. */
 export function linesPage(

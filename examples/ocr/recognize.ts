@@ -2,8 +2,8 @@
 import * as ort from "onnxruntime-web";
 import type { Alphabet } from "./ctc.ts";
 import { bestClasses, decodeCtc } from "./ctc.ts";
-import { LINE_HEIGHT } from "./lines.ts";
 import type { TextLine } from "./lines.ts";
+import { LINE_HEIGHT } from "./lines.ts";
 
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
@@ -40,7 +40,11 @@ export function prepareLines(lines: readonly TextLine[]): ort.Tensor[] {
 }
 
 /** Reads every line with the model in `bytes` (an ONNX file). Lines go one by one: batches measured no faster on one thread. */
-export async function readLines(bytes: Uint8Array, inputs: readonly ort.Tensor[], alphabet: Alphabet): Promise<ReadingRun> {
+export async function readLines(
+  bytes: Uint8Array,
+  inputs: readonly ort.Tensor[],
+  alphabet: Alphabet,
+): Promise<ReadingRun> {
   const start = performance.now();
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
   const loaded = performance.now();

@@ -10,8 +10,10 @@ const ADJECTIVES = (
   "quiet broken yellow early modern narrow frozen honest public gentle hollow rapid simple golden digital proper vivid " +
   "western exact joyful lazy zigzag unique"
 ).split(" ");
-const VERBS = "opens follows carries repairs measures leaves finds keeps crosses paints quotes joins buys examines".split(" ");
-const NAMES = "Amelia Boris Chloe Dmitri Esther Felix Greta Hugo Ingrid Jonas Klara Liam Maya Quinn Walter Yusuf Zoe".split(" ");
+const VERBS =
+  "opens follows carries repairs measures leaves finds keeps crosses paints quotes joins buys examines".split(" ");
+const NAMES =
+  "Amelia Boris Chloe Dmitri Esther Felix Greta Hugo Ingrid Jonas Klara Liam Maya Quinn Walter Yusuf Zoe".split(" ");
 const MONTHS = "Jan Feb March April May June July Aug Sept Oct Nov Dec".split(" ");
 const LABELS = "Total Subtotal Balance Invoice Order Amount Ref Price Discount Tax Weight Deposit".split(" ");
 const CURRENCIES = ["$", "EUR ", "USD "];
@@ -19,10 +21,14 @@ const CURRENCIES = ["$", "EUR ", "USD "];
 const PLACES = "北京 上海 广州 南京 杭州 成都 重庆 西安 苏州 青岛 昆明 长沙".split(" ");
 const WHO = "我们 老师 学生 医生 朋友 孩子 他们 工程师 爷爷 邻居".split(" ");
 const WHEN = "今天 明天 昨天 上午 下午 周末 每天 去年 春天 冬天".split(" ");
-const DOES = "参观博物馆 学习数学 修理自行车 阅读报纸 乘坐地铁 准备晚饭 打扫房间 讨论计划 购买车票 观察星星 种植蔬菜 整理书架".split(" ");
-const SIGNS = (
-  "禁止吸烟 小心地滑 请勿触摸 安全出口 前方施工 谢谢合作 营业时间 欢迎光临 紧急电话 免费停车 保持安静 节约用水"
-).split(" ");
+const DOES =
+  "参观博物馆 学习数学 修理自行车 阅读报纸 乘坐地铁 准备晚饭 打扫房间 讨论计划 购买车票 观察星星 种植蔬菜 整理书架".split(
+    " ",
+  );
+const SIGNS =
+  "禁止吸烟 小心地滑 请勿触摸 安全出口 前方施工 谢谢合作 营业时间 欢迎光临 紧急电话 免费停车 保持安静 节约用水".split(
+    " ",
+  );
 const STREETS = "人民路 中山路 解放街 长江大道 和平街 文化路 建设路 花园街".split(" ");
 
 const title = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);

@@ -2,14 +2,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tensor } from "onnxruntime-web";
-import { agreement } from "./agreement.ts";
 import type { Agreement } from "./agreement.ts";
-import { compressFile } from "./command.ts";
+import { agreement } from "./agreement.ts";
 import type { CompressReport } from "./command.ts";
+import { compressFile } from "./command.ts";
 import type { Alphabet } from "./ctc.ts";
 import { MODEL_PATH } from "./model.ts";
-import { readLines } from "./recognize.ts";
 import type { Reading } from "./recognize.ts";
+import { readLines } from "./recognize.ts";
 
 /** One way to compress: which weights share a codebook or a scale, how many values, how they are found. */
 export interface Setting {
@@ -89,5 +89,8 @@ export async function tryModel(bench: Bench, setting: Setting): Promise<Trial> {
 export function smallestKeeping(trials: readonly Trial[], share: number): Trial | undefined {
   return trials
     .filter((trial) => trial.agreement.characters >= share)
-    .reduce<Trial | undefined>((best, trial) => (best && best.report.bytesOut <= trial.report.bytesOut ? best : trial), undefined);
+    .reduce<Trial | undefined>(
+      (best, trial) => (best && best.report.bytesOut <= trial.report.bytesOut ? best : trial),
+      undefined,
+    );
 }

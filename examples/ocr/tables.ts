@@ -1,9 +1,9 @@
 // The demo's three tables: texts, files and the sweep.
 import type { CompressReport } from "./command.ts";
-import { SETTINGS, settingName } from "./sweep.ts";
 import type { Trial } from "./sweep.ts";
-import { formatBytes, formatTable } from "./text-table.ts";
+import { SETTINGS, settingName } from "./sweep.ts";
 import type { Column } from "./text-table.ts";
+import { formatBytes, formatTable } from "./text-table.ts";
 
 export const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 

@@ -10,7 +10,12 @@ export interface Column {
 export function displayWidth(text: string): number {
   let width = 0;
   for (const character of text) {
-    width += /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6]/u.test(character) ? 2 : 1;
+    width +=
+      /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6]/u.test(
+        character,
+      )
+        ? 2
+        : 1;
   }
   return width;
 }
@@ -18,7 +23,9 @@ export function displayWidth(text: string): number {
 /** The table as text, two spaces between columns and a rule under the headings. */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const headings = columns.map((column) => column.heading);
-  const widths = columns.map((_, index) => Math.max(...[headings, ...rows].map((row) => displayWidth(row[index] ?? ""))));
+  const widths = columns.map((_, index) =>
+    Math.max(...[headings, ...rows].map((row) => displayWidth(row[index] ?? ""))),
+  );
   const formatRow = (row: readonly string[]): string =>
     columns
       .map(({ align }, index) => {

@@ -1,7 +1,7 @@
 // The map that says which tensors of a container are coded, and how: metadata key `wlq.tensors`.
 import { bitsForLevels, type Coding, type Grouping, groupingOf, packedBytes, type ScalePer } from "../codebook.ts";
-import type { RoundFormat } from "../tensor.ts";
 import { malformed, WlqError } from "../error.ts";
+import type { RoundFormat } from "../tensor.ts";
 import { type FloatDtype, isFloatDtype, isSize } from "../tensor.ts";
 import { CHECKSUM_TILE, CHECKSUMS_NAME } from "./checksum.ts";
 import { fieldsOf, isString, parseObject } from "./json.ts";

@@ -66,7 +66,12 @@ export async function openContainer(source: ByteSource, scope: DecodeScope, chec
     const bytes = await source.read(tensor.offset + start, tensor.offset + end);
     if (check) {
       const { offset, byteLength } = header.checksums;
-      sums ??= compare(new BigInt64Array(copy(await source.read(offset, offset + byteLength))), file.bytes, 0, "header");
+      sums ??= compare(
+        new BigInt64Array(copy(await source.read(offset, offset + byteLength))),
+        file.bytes,
+        0,
+        "header",
+      );
       compare(sums, bytes, (firstSum.get(tensor) as number) + start / CHECKSUM_TILE, tensor.name);
     }
     return bytes;
@@ -88,7 +93,13 @@ export async function openContainer(source: ByteSource, scope: DecodeScope, chec
       const scale = values && ({ per: tensor.scale, values } as Scale);
       const mark = scope.mark();
       try {
-        const { tileSize, tile } = tileDecoder(scope, { levels, codebook, scale }, grouping, roundFormat(dtype), tensor.name);
+        const { tileSize, tile } = tileDecoder(
+          scope,
+          { levels, codebook, scale },
+          grouping,
+          roundFormat(dtype),
+          tensor.name,
+        );
         const total = grouping.count;
         for (let from = 0, end = 0; from < total; from = end) {
           end = Math.min(from + READ, total);

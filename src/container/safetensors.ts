@@ -1,7 +1,7 @@
 // The safetensors file structure: 8 bytes of header size, a JSON header, then the tensors without holes.
 import { malformed, WlqError } from "../error.ts";
 import type { ByteSource } from "../io/source.ts";
-import { countElements, dtypeBits, type Dtype, isSize } from "../tensor.ts";
+import { countElements, dtypeBits, isSize } from "../tensor.ts";
 import { fieldsOf, isObject, isString, parseObject } from "./json.ts";
 
 /** One tensor of a safetensors file. */

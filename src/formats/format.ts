@@ -1,6 +1,7 @@
 // What a model format must offer so that compress and decompress can stream its tensors.
-import type { Resolve, ByteSource } from "../io/source.ts";
+
 import type { Segment } from "../io/segment.ts";
+import type { ByteSource, Resolve } from "../io/source.ts";
 
 /** One tensor of a model file. Its payload is read in ranges, always as little-endian raw bytes. */
 export interface TensorEntry {

@@ -1,17 +1,18 @@
 // `--to onnx`: coded tensors become nodes that decode them, so that any ONNX runtime runs the smaller file.
-import { copySegment, segmentsByteLength } from "../io/segment.ts";
+
 import type { Segment } from "../io/segment.ts";
+import { copySegment, segmentsByteLength } from "../io/segment.ts";
 import { countElements } from "../tensor.ts";
 import type { CodedTensor, InGraph, TensorEntry } from "./format.ts";
 import type { Constant, OnnxFile, Scope } from "./onnx-graph.ts";
-import { checkNames, isOverridable, missing, movable } from "./onnx-model.ts";
 import type { OnnxState, Stored } from "./onnx-model.ts";
+import { checkNames, isOverridable, missing, movable } from "./onnx-model.ts";
 import { DATA_TYPE, exactBfloat, exactHalf, NodeList } from "./onnx-nodes.ts";
-import { onnxError } from "./onnx-payload.ts";
-import { digitTable, packedSegment, packings } from "./onnx-pack.ts";
 import type { Packing } from "./onnx-pack.ts";
-import { assemble, rawData, tensorBody } from "./onnx-write.ts";
+import { digitTable, packedSegment, packings } from "./onnx-pack.ts";
+import { onnxError } from "./onnx-payload.ts";
 import type { Body } from "./onnx-write.ts";
+import { assemble, rawData, tensorBody } from "./onnx-write.ts";
 import type { Edit, Message } from "./protobuf.ts";
 
 /** Reshape and Constant are usable from 7 on; from 9 on Cast and Gather take all that is needed. */
@@ -24,7 +25,11 @@ const LEAST_OPSET = 9;
  * @param payloads dense payloads for tensors that are not coded or are `left`; without one they keep their own
  * @throws WlqError `unsupported` below opset 9; `not-found` for an unknown tensor, or one whose payload a skeleton lacks
  */
-export function inGraph(state: OnnxState, coded: ReadonlyMap<string, CodedTensor>, payloads: ReadonlyMap<string, Segment>): InGraph {
+export function inGraph(
+  state: OnnxState,
+  coded: ReadonlyMap<string, CodedTensor>,
+  payloads: ReadonlyMap<string, Segment>,
+): InGraph {
   checkNames(state, coded.keys());
   checkNames(state, payloads.keys(), payloads);
   const tables = new Tables(freshNames(state.file));
@@ -123,7 +128,11 @@ class Tables {
     let table = known.get(packing.levels);
     if (!table) {
       const list = new NodeList(this.fresh);
-      const digits = list.constant(DATA_TYPE.U8, [packing.levels ** packing.codes, packing.codes], rawData(digitTable(packing)));
+      const digits = list.constant(
+        DATA_TYPE.U8,
+        [packing.levels ** packing.codes, packing.codes],
+        rawData(digitTable(packing)),
+      );
       const name = list.op("Cast", [digits], { to: DATA_TYPE.I32 });
       const nodes = list.encode(nodeField(scope));
       table = { scope, name, nodes, bytes: segmentsByteLength(nodes), saved: 0, written: false };
@@ -139,26 +148,46 @@ function nodeField(scope: Scope): number {
 }
 
 /** The ways to decode the tensor: codes in bytes, codes in words; none where it is impossible. */
-function decodings(file: OnnxFile, constant: Constant, entry: TensorEntry, given: CodedTensor, tables: Tables): Decoding[] {
+function decodings(
+  file: OnnxFile,
+  constant: Constant,
+  entry: TensorEntry,
+  given: CodedTensor,
+  tables: Tables,
+): Decoding[] {
   const { scope } = constant;
   const count = checkCoded(entry, given);
   const coded = given.levels === 1 ? twoLevels(given) : given;
   if (scope.opset < LEAST_OPSET) {
-    throw onnxError("unsupported", entry.name, `decoding in the graph takes opset ${LEAST_OPSET}, the model has ${scope.opset}`);
+    throw onnxError(
+      "unsupported",
+      entry.name,
+      `decoding in the graph takes opset ${LEAST_OPSET}, the model has ${scope.opset}`,
+    );
   }
   // A node's output may not have an input's name; training graphs refer to initializers; bfloat16 came with opset 13.
-  if (isOverridable(file, constant) || (file.hasTraining && !constant.node) || (entry.dtype === "BF16" && scope.opset < 13)) return [];
+  if (
+    isOverridable(file, constant) ||
+    (file.hasTraining && !constant.node) ||
+    (entry.dtype === "BF16" && scope.opset < 13)
+  )
+    return [];
   return packings(coded.levels).map((packing) => decodeWith(packing, constant, entry, coded, count, tables));
 }
 
 /** Checks a coded tensor against its entry; returns the number of weights. */
-function checkCoded({ name, shape }: TensorEntry, { levels, granularity, axis, groupSize, codebook, scale, codes }: CodedTensor): number {
+function checkCoded(
+  { name, shape }: TensorEntry,
+  { levels, granularity, axis, groupSize, codebook, scale, codes }: CodedTensor,
+): number {
   const count = countElements(shape, name);
-  const groups = (by: string): number => (by === "channel" ? (shape[axis] ?? NaN) : by === "group" ? Math.ceil(count / groupSize) : 1);
+  const groups = (by: string): number =>
+    by === "channel" ? (shape[axis] ?? NaN) : by === "group" ? Math.ceil(count / groupSize) : 1;
   const check = (what: string, got: number, want: number): void => {
     if (got !== want) throw new RangeError(`tensor "${name}": ${what} has ${got} entries, ${want} are wanted`);
   };
-  if (!(levels >= 1 && levels <= 256)) throw new RangeError(`tensor "${name}": levels is ${levels}, 1 to 256 are possible`);
+  if (!(levels >= 1 && levels <= 256))
+    throw new RangeError(`tensor "${name}": levels is ${levels}, 1 to 256 are possible`);
   check("its codebook", codebook.length, groups(granularity) * levels);
   check("its codes", codes.byteLength, count);
   if (scale) check("its scale", scale.values.length, groups(scale.per));
@@ -266,27 +295,51 @@ function offsets(list: NodeList, opset: number, dims: readonly number[], levels:
   const { I32, I64 } = DATA_TYPE;
   const many = dims[0] ?? 1;
   // A constant takes up to 3 bytes an offset, Range (from opset 11) and its inputs about 150 in all.
-  if (opset < 11 || many < 80) return list.integers(I32, dims, Array.from({ length: many }, (_, i) => i * levels));
-  const range = list.op("Range", [0, many * levels, levels].map((value) => list.integers(I32, [], [value])));
+  if (opset < 11 || many < 80)
+    return list.integers(
+      I32,
+      dims,
+      Array.from({ length: many }, (_, i) => i * levels),
+    );
+  const range = list.op(
+    "Range",
+    [0, many * levels, levels].map((value) => list.integers(I32, [], [value])),
+  );
   return dims.length === 1 ? range : list.op("Reshape", [range, list.integers(I64, [dims.length], dims)]);
 }
 
 /** A float constant of the given dtype, in 16 bits where that loses nothing. */
-function floats(list: NodeList, values: Float32Array, dims: readonly number[], dtype: "F32" | "F16" | "BF16" | "F64"): string {
+function floats(
+  list: NodeList,
+  values: Float32Array,
+  dims: readonly number[],
+  dtype: "F32" | "F16" | "BF16" | "F64",
+): string {
   const { F32, F16, BF16 } = DATA_TYPE;
   const bytesOf = (array: Uint16Array | Float32Array): Segment[] =>
     rawData(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
   const brief = dtype === "BF16" ? exactBfloat(values) : exactHalf(values);
   // A Cast costs about 40 bytes, so a short float32 constant stays one.
-  if (brief && (dtype === "F16" || dtype === "BF16")) return list.constant(dtype === "F16" ? F16 : BF16, dims, bytesOf(brief));
+  if (brief && (dtype === "F16" || dtype === "BF16"))
+    return list.constant(dtype === "F16" ? F16 : BF16, dims, bytesOf(brief));
   const short = brief && dtype !== "BF16" && values.length > 20;
   const constant = list.constant(short ? F16 : F32, dims, bytesOf(short ? brief : values));
   return dtype === "F32" && !short ? constant : list.op("Cast", [constant], { to: DATA_TYPE[dtype] });
 }
 
 /** Puts the nodes where the tensor was: an initializer's at the start of its graph, a Constant's in its place. Returns the bytes of a table that had to come along. */
-function accept({ table, codes, nodes }: Decoding, { scope, node, name, start, end }: Constant, fixed: Edit[], bodies: Body[]): number {
-  const at = (within: Message, bytes: readonly Segment[]): Edit => ({ within, start: within.start, end: within.start, bytes });
+function accept(
+  { table, codes, nodes }: Decoding,
+  { scope, node, name, start, end }: Constant,
+  fixed: Edit[],
+  bodies: Body[],
+): number {
+  const at = (within: Message, bytes: readonly Segment[]): Edit => ({
+    within,
+    start: within.start,
+    end: within.start,
+    bytes,
+  });
   const within = scope.message;
   const isNew = table && !table.written;
   if (isNew) {
@@ -296,7 +349,8 @@ function accept({ table, codes, nodes }: Decoding, { scope, node, name, start, e
   if (node) bodies.push({ bytes: codes, edits: (data) => [{ within, start, end, bytes: nodes(data) }] });
   else {
     // Below IR version 4 every initializer is listed as an input.
-    for (const field of [{ start, end }, scope.inputs.get(name)]) if (field) fixed.push({ within, start: field.start, end: field.end, bytes: [] });
+    for (const field of [{ start, end }, scope.inputs.get(name)])
+      if (field) fixed.push({ within, start: field.start, end: field.end, bytes: [] });
     bodies.push({ bytes: codes, edits: (data) => [at(within, nodes(data))] });
   }
   return isNew ? table.bytes : 0;

@@ -1,8 +1,8 @@
 // An ONNX model's structure: scopes, nodes and constants as byte ranges, their payloads jumped over.
 import { WlqError } from "../error.ts";
 import type { ByteSource } from "../io/source.ts";
-import { LENGTH, lengthTag, VARINT, varintTag, WireReader } from "./protobuf.ts";
 import type { Field, Message } from "./protobuf.ts";
+import { LENGTH, lengthTag, VARINT, varintTag, WireReader } from "./protobuf.ts";
 
 /** What an ONNX file may make us keep in memory. */
 export const ONNX_LIMITS: Readonly<Record<"nodes" | "constants" | "rank", number>> = {
@@ -189,7 +189,8 @@ export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
     if (!value) return;
     // An attribute may come before the operator's name, so it is known only now which tensors are constants.
     const name = node.outputs[0];
-    if (node.op === "Constant" && isStandard(node.domain) && name) scope.constants.push({ scope, name, tensor: value, node, start, end });
+    if (node.op === "Constant" && isStandard(node.domain) && name)
+      scope.constants.push({ scope, name, tensor: value, node, start, end });
     else others.push(value);
   }
 
@@ -261,7 +262,8 @@ export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
           return;
         case 13:
           tensor.externalFields.push(field);
-          if (isText) return readTexts(message, field, true).then(([key, value]) => void tensor.external.set(key, value));
+          if (isText)
+            return readTexts(message, field, true).then(([key, value]) => void tensor.external.set(key, value));
           return;
         case 14:
           tensor.externalFields.push(field);
@@ -279,11 +281,24 @@ export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
 /** Unpacked elements come as a field each: they are kept as one run, so a long tensor stays one record. */
 function addPiece(pieces: Piece[], field: Field): void {
   const last = pieces.at(-1);
-  if (last && field.wire !== LENGTH && last.number === field.number && last.wire === field.wire && last.end === field.start) {
+  if (
+    last &&
+    field.wire !== LENGTH &&
+    last.number === field.number &&
+    last.wire === field.wire &&
+    last.end === field.start
+  ) {
     last.end = field.end;
     last.count++;
   } else {
-    pieces.push({ number: field.number, wire: field.wire, start: field.start, payload: field.payload, end: field.end, count: 1 });
+    pieces.push({
+      number: field.number,
+      wire: field.wire,
+      start: field.start,
+      payload: field.payload,
+      end: field.end,
+      count: 1,
+    });
   }
 }
 

@@ -1,14 +1,14 @@
 // An opened ONNX model's inner state, shared by its reader and its writers.
 import type { WlqError } from "../error.ts";
-import { copySegment } from "../io/segment.ts";
 import type { Segment } from "../io/segment.ts";
+import { copySegment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
 import type { TensorEntry } from "./format.ts";
 import type { Constant, OnnxFile, TensorProto } from "./onnx-graph.ts";
-import { onnxError } from "./onnx-payload.ts";
 import type { Payload } from "./onnx-payload.ts";
-import { tensorBody } from "./onnx-write.ts";
+import { onnxError } from "./onnx-payload.ts";
 import type { Body, OnnxOptions } from "./onnx-write.ts";
+import { tensorBody } from "./onnx-write.ts";
 
 /** A constant with its entry (where its dtype has a name) and payload (where it is not left out of a skeleton). */
 export interface Stored {
@@ -50,6 +50,8 @@ export function checkNames(state: OnnxState, names: Iterable<string>, payloads?:
 /** Payloads that stay in the main file and could be moved out of it. */
 export function movable(stored: readonly Stored[], taken: ReadonlySet<Stored>): Body[] {
   return stored.flatMap((item) =>
-    item.payload && !item.payload.at && !taken.has(item) ? [tensorBody(item.tensor, copySegment(item.payload, 0, item.payload.byteLength))] : [],
+    item.payload && !item.payload.at && !taken.has(item)
+      ? [tensorBody(item.tensor, copySegment(item.payload, 0, item.payload.byteLength))]
+      : [],
   );
 }

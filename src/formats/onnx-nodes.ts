@@ -30,7 +30,11 @@ export class NodeList {
   }
 
   /** Adds a node and returns the name of its output. An attribute is an integer or a list of them. */
-  op(op: string, inputs: readonly string[], attributes: Readonly<Record<string, number | readonly number[]>> = {}): string {
+  op(
+    op: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, number | readonly number[]>> = {},
+  ): string {
     return this.#add(
       op,
       inputs,
@@ -47,7 +51,11 @@ export class NodeList {
   /** A constant tensor whose payload are the given TensorProto fields. */
   constant(dataType: number, dims: readonly number[], data: readonly Segment[]): string {
     const tensor = [...dims.flatMap((dim) => varintField(1, dim)), ...varintField(2, dataType), ...data];
-    return this.#add("Constant", [], lengthField(5, [...textField(1, "value"), ...lengthField(5, tensor), ...varintField(20, 4)]));
+    return this.#add(
+      "Constant",
+      [],
+      lengthField(5, [...textField(1, "value"), ...lengthField(5, tensor), ...varintField(20, 4)]),
+    );
   }
 
   /** Non-negative integers, as the varints that int32_data and int64_data are. */
@@ -69,7 +77,12 @@ export class NodeList {
   /** The nodes as fields `number`: 1 in a graph, 7 in a function. */
   encode(number: number): Segment[] {
     return this.#nodes.flatMap(({ op, inputs, output, attributes }) =>
-      lengthField(number, [...inputs.flatMap((name) => textField(1, name)), ...textField(2, output), ...textField(4, op), ...attributes]),
+      lengthField(number, [
+        ...inputs.flatMap((name) => textField(1, name)),
+        ...textField(2, output),
+        ...textField(4, op),
+        ...attributes,
+      ]),
     );
   }
 }

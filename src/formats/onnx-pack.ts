@@ -47,7 +47,11 @@ export function packedSegment(codes: Segment, count: number, packing: Packing, u
         for (let i = 0; i < chunk.length; i++) {
           const code = chunk[i]!;
           if (code >= packing.levels) {
-            throw new WlqError("malformed", `tensor "${tensor}": code ${code} at ${seen - chunk.length + i}, it has ${packing.levels} levels`, { tensor });
+            throw new WlqError(
+              "malformed",
+              `tensor "${tensor}": code ${code} at ${seen - chunk.length + i}, it has ${packing.levels} levels`,
+              { tensor },
+            );
           }
           value += code * weight;
           weight *= packing.levels;
@@ -61,7 +65,8 @@ export function packedSegment(codes: Segment, count: number, packing: Packing, u
         written += out.byteLength;
         if (at > 0) yield new Uint8Array(out.buffer);
       }
-      if (seen !== count) throw new WlqError("malformed", `tensor "${tensor}": ${count} weights, ${seen} codes`, { tensor });
+      if (seen !== count)
+        throw new WlqError("malformed", `tensor "${tensor}": ${count} weights, ${seen} codes`, { tensor });
       const rest = new Uint8Array(byteLength - written);
       if (digits > 0) {
         const unit = packing.unitBytes === 1 ? Uint8Array.of(value) : new Uint8Array(Int32Array.of(value).buffer);

@@ -1,10 +1,11 @@
 // An ONNX tensor's payload as raw little-endian bytes: out of raw_data, typed fields, or a companion file.
-import { WlqError } from "../error.ts";
+
 import type { WlqErrorCode } from "../error.ts";
-import { byteSource } from "../io/source.ts";
+import { WlqError } from "../error.ts";
 import type { ByteSource, Resolve } from "../io/source.ts";
-import { dtypeBits, countElements } from "../tensor.ts";
+import { byteSource } from "../io/source.ts";
 import type { Dtype } from "../tensor.ts";
+import { countElements, dtypeBits } from "../tensor.ts";
 import type { TensorProto } from "./onnx-graph.ts";
 import { Cursor, FIXED32, FIXED64, LENGTH, VARINT } from "./protobuf.ts";
 
@@ -46,7 +47,11 @@ export class Companions extends Map<string, ByteSource> {
     let source = this.get(name);
     if (!source) {
       if (!this.#resolve) {
-        throw onnxError("not-found", tensor, `it lies in the companion file "${name}": pass { resolve: (name) => source } to find it`);
+        throw onnxError(
+          "not-found",
+          tensor,
+          `it lies in the companion file "${name}": pass { resolve: (name) => source } to find it`,
+        );
       }
       source = byteSource(await this.#resolve(name));
       this.set(name, source);
@@ -63,7 +68,11 @@ const UNSAFE = /[\\:\x00-\x1f]|%(2e|2f|5c)/i;
 function safeName(location: string, tensor: string): string {
   const parts = location.split("/").filter((part) => part !== ".");
   if (parts.includes("..") || parts.includes("") || parts.length === 0 || UNSAFE.test(location)) {
-    throw onnxError("unsafe-path", tensor, `it names the companion file "${location}", which must be a plain relative path`);
+    throw onnxError(
+      "unsafe-path",
+      tensor,
+      `it names the companion file "${location}", which must be a plain relative path`,
+    );
   }
   return parts.join("/");
 }
@@ -90,9 +99,20 @@ export async function openPayload(
   return openTyped(source, tensor, typed, name, dtype!, expected);
 }
 
-function checkSize(name: string, tensor: TensorProto, dtype: Dtype, bytes: number, expected: number, has: string): void {
+function checkSize(
+  name: string,
+  tensor: TensorProto,
+  dtype: Dtype,
+  bytes: number,
+  expected: number,
+  has: string,
+): void {
   if (bytes === expected) return;
-  throw onnxError("malformed", name, `${dtype} of shape [${tensor.dims.join(", ")}] takes ${expected} bytes, ${has} ${bytes}`);
+  throw onnxError(
+    "malformed",
+    name,
+    `${dtype} of shape [${tensor.dims.join(", ")}] takes ${expected} bytes, ${has} ${bytes}`,
+  );
 }
 
 function range(source: ByteSource, start: number, byteLength: number, location?: string): Payload {
@@ -103,11 +123,17 @@ function range(source: ByteSource, start: number, byteLength: number, location?:
   };
 }
 
-async function openExternal(tensor: TensorProto, name: string, companions: Companions, expected: number | undefined): Promise<Payload> {
+async function openExternal(
+  tensor: TensorProto,
+  name: string,
+  companions: Companions,
+  expected: number | undefined,
+): Promise<Payload> {
   const [location, source] = await companions.open(tensor.external.get("location") ?? "", name);
   const offset = externalNumber(tensor, "offset", name) ?? 0;
   const length = externalNumber(tensor, "length", name) ?? expected ?? Math.max(0, source.byteLength - offset);
-  if (expected !== undefined) checkSize(name, tensor, dtypeOf(tensor.dataType)!, length, expected, "external_data says");
+  if (expected !== undefined)
+    checkSize(name, tensor, dtypeOf(tensor.dataType)!, length, expected, "external_data says");
   if (offset + length > source.byteLength) {
     const wanted = `bytes ${offset} to ${offset + length} of "${location}"`;
     throw onnxError("truncated", name, `${wanted} are wanted, the file has ${source.byteLength}`);
@@ -150,12 +176,14 @@ function openTyped(
     if (wire !== LENGTH && wire !== (fixed === 4 ? FIXED32 : fixed ? FIXED64 : VARINT)) {
       throw onnxError("malformed", name, `its data has protobuf wire type ${wire}, which ${dtype} cannot have`);
     }
-    if (wire === LENGTH && fixed && (end - payload) % fixed !== 0) checkSize(name, tensor, dtype, end - payload, expected, "a data field has");
+    if (wire === LENGTH && fixed && (end - payload) % fixed !== 0)
+      checkSize(name, tensor, dtype, end - payload, expected, "a data field has");
     // A varint has 1 to 10 bytes; how many there are is known when the last one is read.
     least += wire === LENGTH ? Math.ceil((end - payload) / (fixed || 10)) : run;
     most += wire === LENGTH ? (end - payload) / (fixed || 1) : run;
   }
-  if (count < least || count > most) checkSize(name, tensor, dtype, (count < least ? least : most) * unit, expected, "its data fields have");
+  if (count < least || count > most)
+    checkSize(name, tensor, dtype, (count < least ? least : most) * unit, expected, "its data fields have");
   if (single && fixed) return range(source, single.payload, expected);
   return { byteLength: expected, read: scanned(source, pieces, name, unit, count, fixed > 0) };
 }

@@ -17,7 +17,17 @@ interface Use {
 }
 
 /** Operators that pass their first input on, perhaps bent; how far a constant is followed through them. */
-const PASSES = new Set(["Identity", "Transpose", "Reshape", "Cast", "Unsqueeze", "Squeeze", "Slice", "Split", "Concat"]);
+const PASSES = new Set([
+  "Identity",
+  "Transpose",
+  "Reshape",
+  "Cast",
+  "Unsqueeze",
+  "Squeeze",
+  "Slice",
+  "Split",
+  "Concat",
+]);
 const FOLLOW = 8;
 
 /** How many uses are looked at behind those operators, for one constant: many constants may share a long chain. */
@@ -49,7 +59,8 @@ export class Roles {
     }
     for (const scope of file.scopes) {
       for (const node of scope.nodes) {
-        for (let index = 0; index < node.inputs.length; index++) this.#find(scope, node.inputs[index]!)?.push({ node, index });
+        for (let index = 0; index < node.inputs.length; index++)
+          this.#find(scope, node.inputs[index]!)?.push({ node, index });
       }
     }
   }

@@ -1,12 +1,12 @@
 // Writing an ONNX file: payloads put in place, companion files rewritten, and big payloads moved out of a main file beyond 2 GiB.
 import { WlqError } from "../error.ts";
-import { copySegment, segmentsByteLength } from "../io/segment.ts";
 import type { Segment } from "../io/segment.ts";
+import { copySegment, segmentsByteLength } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
 import type { OutputFiles } from "./format.ts";
 import type { TensorProto } from "./onnx-graph.ts";
-import { lengthField, splice, textField, varintField } from "./protobuf.ts";
 import type { Edit } from "./protobuf.ts";
+import { lengthField, splice, textField, varintField } from "./protobuf.ts";
 
 /** Options of `onnx()`. */
 export interface OnnxOptions {
@@ -50,7 +50,8 @@ export function rawData(bytes: Segment): Segment[] {
 }
 
 function externalData(location: string, offset: number, length: number): Segment[] {
-  const entry = (key: string, value: string): Segment[] => lengthField(13, [...textField(1, key), ...textField(2, value)]);
+  const entry = (key: string, value: string): Segment[] =>
+    lengthField(13, [...textField(1, key), ...textField(2, value)]);
   return [
     ...entry("location", location),
     ...entry("offset", String(offset)),
@@ -100,7 +101,10 @@ export function assemble(
 }
 
 /** A companion file with some ranges replaced by as many bytes. */
-export function rewritten(source: ByteSource, ranges: readonly { readonly start: number; readonly bytes: Segment }[]): Segment[] {
+export function rewritten(
+  source: ByteSource,
+  ranges: readonly { readonly start: number; readonly bytes: Segment }[],
+): Segment[] {
   const out: Segment[] = [];
   let at = 0;
   for (const { start, bytes } of [...ranges].sort((a, b) => a.start - b.start)) {

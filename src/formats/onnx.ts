@@ -1,20 +1,21 @@
 // The ONNX format: the constants of all graphs and functions as tensors, and the file rewritten around them.
-import { copySegment } from "../io/segment.ts";
+
 import type { Segment } from "../io/segment.ts";
+import { copySegment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
-import { dtypeBits, countElements, isFloatDtype } from "../tensor.ts";
+import { countElements, dtypeBits, isFloatDtype } from "../tensor.ts";
 import type { CodedTensor, Format, InGraph, Model, OpenOptions, OutputFiles, TensorEntry } from "./format.ts";
 import { inGraph } from "./onnx-decode.ts";
-import { readOnnx } from "./onnx-graph.ts";
 import type { Constant, OnnxFile } from "./onnx-graph.ts";
-import { checkNames, isOverridable, missing, movable } from "./onnx-model.ts";
+import { readOnnx } from "./onnx-graph.ts";
 import type { OnnxState, Stored } from "./onnx-model.ts";
+import { checkNames, isOverridable, missing, movable } from "./onnx-model.ts";
 import { Companions, dtypeOf, onnxError, openPayload } from "./onnx-payload.ts";
 import { Roles } from "./onnx-roles.ts";
-import { assemble, ONNX_DEFAULTS, rawData, rewritten, tensorBody, tensorEdits } from "./onnx-write.ts";
 import type { Body, OnnxOptions } from "./onnx-write.ts";
-import { splice } from "./protobuf.ts";
+import { assemble, ONNX_DEFAULTS, rawData, rewritten, tensorBody, tensorEdits } from "./onnx-write.ts";
 import type { Edit } from "./protobuf.ts";
+import { splice } from "./protobuf.ts";
 
 export type { OnnxOptions } from "./onnx-write.ts";
 
@@ -45,7 +46,20 @@ export function onnx(options: OnnxOptions = {}): OnnxFormat {
 }
 
 /** ModelProto's fields by number, with their wire types. */
-const MODEL_WIRES: Readonly<Record<number, number>> = { 1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2 };
+const MODEL_WIRES: Readonly<Record<number, number>> = {
+  1: 0,
+  2: 2,
+  3: 2,
+  4: 2,
+  5: 0,
+  6: 2,
+  7: 2,
+  8: 2,
+  14: 2,
+  20: 2,
+  25: 2,
+  26: 2,
+};
 
 /** All fields that begin within the head must be a ModelProto's: ONNX has no signature. */
 function detect(head: Uint8Array, byteLength: number): boolean {
@@ -73,7 +87,11 @@ function detect(head: Uint8Array, byteLength: number): boolean {
   return head.length > 0;
 }
 
-async function open(source: ByteSource, { resolve, skeleton }: OpenOptions, options: Required<OnnxOptions>): Promise<OnnxModel> {
+async function open(
+  source: ByteSource,
+  { resolve, skeleton }: OpenOptions,
+  options: Required<OnnxOptions>,
+): Promise<OnnxModel> {
   const file = await readOnnx(source);
   const companions = new Companions(resolve);
   const roles = new Roles(file);
@@ -91,7 +109,11 @@ async function open(source: ByteSource, { resolve, skeleton }: OpenOptions, opti
     }
     const byteLength = (countElements(tensor.dims, name) * dtypeBits(dtype)) / 8;
     if (!payload && !skeleton) {
-      throw onnxError("malformed", name, `shape [${tensor.dims.join(", ")}] takes ${byteLength} bytes, the file has no data for it`);
+      throw onnxError(
+        "malformed",
+        name,
+        `shape [${tensor.dims.join(", ")}] takes ${byteLength} bytes, the file has no data for it`,
+      );
     }
     const role = roles.of(constant);
     const isFloat = isFloatDtype(dtype);
@@ -162,7 +184,9 @@ function warningsOf(roles: Roles, stored: readonly Stored[]): string[] {
   }
   const overridable = stored.filter(({ entry }) => entry?.keep?.includes("graph input"));
   if (overridable.length > 0) {
-    warnings.push(`${overridable.length} initializers are also graph inputs (the first: "${overridable[0]!.entry!.name}"): left alone`);
+    warnings.push(
+      `${overridable.length} initializers are also graph inputs (the first: "${overridable[0]!.entry!.name}"): left alone`,
+    );
   }
   return warnings;
 }

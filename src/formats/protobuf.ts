@@ -1,7 +1,7 @@
 // Protobuf's wire format: a walker that keeps byte ranges, and a splice that rewrites a file without reading what it keeps.
 import { WlqError } from "../error.ts";
-import { copySegment, segmentsByteLength } from "../io/segment.ts";
 import type { Segment } from "../io/segment.ts";
+import { copySegment, segmentsByteLength } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
 
 /** What a file from a stranger may make us do. */
@@ -102,7 +102,8 @@ export class Cursor {
       } else this.high |= bits << (7 * i - 32);
       if (byte < 128) return this.high * 0x1_0000_0000 + (this.low >>> 0);
     }
-    if (this.pos < end) throw new WlqError("malformed", `protobuf: the varint at byte ${first} is longer than 10 bytes`);
+    if (this.pos < end)
+      throw new WlqError("malformed", `protobuf: the varint at byte ${first} is longer than 10 bytes`);
     throw new WlqError(
       end === this.source.byteLength ? "truncated" : "malformed",
       `protobuf: the varint at byte ${first} does not end before byte ${end}, where its message ends`,
@@ -153,7 +154,10 @@ export class WireReader {
     const wire = tag & 7;
     const number = Math.floor(tag / 8);
     if (number < 1 || number >= 1 << 29) {
-      throw new WlqError("malformed", `protobuf: field number ${number} at byte ${start}, 1 to ${(1 << 29) - 1} are possible`);
+      throw new WlqError(
+        "malformed",
+        `protobuf: field number ${number} at byte ${start}, 1 to ${(1 << 29) - 1} are possible`,
+      );
     }
     const lengthStart = cursor.pos;
     let value = 0;
@@ -186,7 +190,10 @@ export class WireReader {
   child(parent: Message, field: Field): Message {
     const depth = parent.depth + 1;
     if (depth > PROTOBUF_LIMITS.depth) {
-      throw new WlqError("limit", `protobuf: messages nested deeper than ${PROTOBUF_LIMITS.depth}, at byte ${field.start}`);
+      throw new WlqError(
+        "limit",
+        `protobuf: messages nested deeper than ${PROTOBUF_LIMITS.depth}, at byte ${field.start}`,
+      );
     }
     return { parent, depth, lengthStart: field.lengthStart, start: field.payload, end: field.end };
   }
@@ -195,7 +202,10 @@ export class WireReader {
   async text(field: Field): Promise<string> {
     const size = field.end - field.payload;
     if (size > PROTOBUF_LIMITS.textBytes) {
-      throw new WlqError("limit", `protobuf: a name of ${size} bytes at byte ${field.start}, at most ${PROTOBUF_LIMITS.textBytes} are read`);
+      throw new WlqError(
+        "limit",
+        `protobuf: a name of ${size} bytes at byte ${field.start}, at most ${PROTOBUF_LIMITS.textBytes} are read`,
+      );
     }
     const bytes = await this.#cursor.bytes(field.payload, field.end);
     try {
@@ -216,7 +226,10 @@ export class WireReader {
       }
     }
     if (into.length > most) {
-      throw new WlqError("limit", `protobuf: more than ${most} integers in field ${field.number} at byte ${field.start}`);
+      throw new WlqError(
+        "limit",
+        `protobuf: more than ${most} integers in field ${field.number} at byte ${field.start}`,
+      );
     }
   }
 }

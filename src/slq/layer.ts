@@ -1,6 +1,5 @@
 // A layer: live weights of the caller, and what is frozen of them.
-import type { RoundFormat } from "../tensor.ts";
-import type { FloatDtype } from "../tensor.ts";
+import type { FloatDtype, RoundFormat } from "../tensor.ts";
 
 /** One layer under quantization. */
 export interface Layer {

@@ -1,6 +1,5 @@
 // State: all that rounds need to go on, as one safetensors file: weights, masks, codebooks, plan, losses.
 
-import { TILE } from "../passes.ts";
 import {
   checkTensor,
   freeName,
@@ -12,6 +11,7 @@ import {
 import { malformed, WlqError } from "../error.ts";
 import type { Segment } from "../io/segment.ts";
 import type { ByteSource } from "../io/source.ts";
+import { TILE } from "../passes.ts";
 import { countElements, dtypeBits, type FloatDtype, isFloatDtype } from "../tensor.ts";
 import { WeightReader } from "../weights.ts";
 import { type FieldReader, fieldsOf, isObject, isString, parseObject } from "./fields.ts";

@@ -1,6 +1,7 @@
 // Workspace: the Wasm memories of an engine, and the passes over a layer, a tile at a time.
-import { type Passes, type Run, TILE } from "../passes.ts";
+
 import { WlqError } from "../error.ts";
+import { type Passes, type Run, TILE } from "../passes.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "../wasm/encode.ts";
 import { type SlqScope, slqBinary, slqScope } from "../wasm/slq.ts";
 import { Freezer } from "./freeze.ts";

@@ -4,12 +4,19 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { agreement, compareTexts, editDistance, KL_FLOOR, sumKl } from "../../examples/ocr/agreement.ts";
 import { bestClasses, decodeCtc, parseKeys } from "../../examples/ocr/ctc.ts";
-import { CALIBRATION_LINES, drawLines, LINE_DEFAULTS, LINE_HEIGHT, linePng, UNSEEN_LINES } from "../../examples/ocr/lines.ts";
 import type { LineOptions } from "../../examples/ocr/lines.ts";
+import {
+  CALIBRATION_LINES,
+  drawLines,
+  LINE_DEFAULTS,
+  LINE_HEIGHT,
+  linePng,
+  UNSEEN_LINES,
+} from "../../examples/ocr/lines.ts";
 import { readAlphabet } from "../../examples/ocr/model.ts";
 import { createRandom } from "../../examples/ocr/random.ts";
-import { SETTINGS, settingFlags, settingName, smallestKeeping } from "../../examples/ocr/sweep.ts";
 import type { Trial } from "../../examples/ocr/sweep.ts";
+import { SETTINGS, settingFlags, settingName, smallestKeeping } from "../../examples/ocr/sweep.ts";
 import { formatTable } from "../../examples/ocr/text-table.ts";
 
 describe("editDistance", () => {
@@ -89,7 +96,10 @@ describe("sumKl", () => {
 });
 
 describe("agreement", () => {
-  const reading = (text: string, ...probabilities: number[]): { text: string; probabilities: Float32Array; countClasses: number } => ({
+  const reading = (
+    text: string,
+    ...probabilities: number[]
+  ): { text: string; probabilities: Float32Array; countClasses: number } => ({
     text,
     probabilities: Float32Array.from(probabilities),
     countClasses: 2,

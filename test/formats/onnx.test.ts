@@ -2,14 +2,14 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { WlqError } from "../../src/error.ts";
+import type { Model, OutputFiles } from "../../src/formats/format.ts";
 import { onnx } from "../../src/formats/onnx.ts";
 import { segmentsByteLength } from "../../src/io/segment.ts";
-import { byteSource } from "../../src/io/source.ts";
 import type { Resolve } from "../../src/io/source.ts";
-import type { Model, OutputFiles } from "../../src/formats/format.ts";
+import { byteSource } from "../../src/io/source.ts";
 import {
-  attr, bytesOf, collect, concat, constant, external, f32, fixed32, fixed64, fn, fromHalf, graph, i64, len, model, node, raw, tensor, text,
-  toHalf, TYPE, v, value, varint, weights,
+  attr, bytesOf, collect, concat, constant, external, f32, fixed32, fixed64, fn, fromHalf, graph, i64, len, model, node, raw, TYPE, tensor, text,
+  toHalf, v, value, varint, weights,
 } from "./onnx-fixture.ts"; // biome-ignore format: a long list
 
 const open = (bytes: Uint8Array, resolve?: Resolve): Promise<Model> => onnx().open(byteSource(bytes), { resolve });
@@ -17,7 +17,10 @@ const openSkeleton = (bytes: Uint8Array): Promise<Model> => onnx().open(byteSour
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 /** A model around some initializers: Y = X * W for the first. */
-function around(initializers: readonly Uint8Array[], extra: { ir?: number; inputs?: Uint8Array[]; nodes?: Uint8Array[] } = {}): Uint8Array {
+function around(
+  initializers: readonly Uint8Array[],
+  extra: { ir?: number; inputs?: Uint8Array[]; nodes?: Uint8Array[] } = {},
+): Uint8Array {
   return model({
     ir: extra.ir,
     graph: graph({
@@ -59,18 +62,63 @@ describe("a tensor's payload", () => {
   const spellings: [string, Uint8Array, string, Uint8Array][] = [
     ["raw_data", f32("w", [4, 3], W), "F32", bytesOf(W)],
     ["float_data, packed", tensor("w", [4, 3], TYPE.F32, len(4, bytesOf(W))), "F32", bytesOf(W)],
-    ["float_data, packed in two pieces", tensor("w", [4, 3], TYPE.F32, len(4, bytesOf(W.slice(0, 5))), len(4, bytesOf(W.slice(5)))), "F32", bytesOf(W)],
+    [
+      "float_data, packed in two pieces",
+      tensor("w", [4, 3], TYPE.F32, len(4, bytesOf(W.slice(0, 5))), len(4, bytesOf(W.slice(5)))),
+      "F32",
+      bytesOf(W),
+    ],
     ["float_data, unpacked", tensor("w", [4, 3], TYPE.F32, ...[...W].map((x) => fixed32(4, x))), "F32", bytesOf(W)],
-    ["float_data, both ways", tensor("w", [4, 3], TYPE.F32, ...[...W.slice(0, 7)].map((x) => fixed32(4, x)), len(4, bytesOf(W.slice(7)))), "F32", bytesOf(W)],
-    ["double_data, packed", tensor("w", [4, 3], TYPE.F64, len(10, bytesOf(Float64Array.from(W)))), "F64", bytesOf(Float64Array.from(W))],
-    ["double_data, unpacked", tensor("w", [4, 3], TYPE.F64, ...[...W].map((x) => fixed64(10, x))), "F64", bytesOf(Float64Array.from(W))],
+    [
+      "float_data, both ways",
+      tensor("w", [4, 3], TYPE.F32, ...[...W.slice(0, 7)].map((x) => fixed32(4, x)), len(4, bytesOf(W.slice(7)))),
+      "F32",
+      bytesOf(W),
+    ],
+    [
+      "double_data, packed",
+      tensor("w", [4, 3], TYPE.F64, len(10, bytesOf(Float64Array.from(W)))),
+      "F64",
+      bytesOf(Float64Array.from(W)),
+    ],
+    [
+      "double_data, unpacked",
+      tensor("w", [4, 3], TYPE.F64, ...[...W].map((x) => fixed64(10, x))),
+      "F64",
+      bytesOf(Float64Array.from(W)),
+    ],
     ["int32_data with float16", tensor("w", [4, 3], TYPE.F16, len(5, ...[...half].map(varint))), "F16", bytesOf(half)],
-    ["int32_data with float16, unpacked", tensor("w", [4, 3], TYPE.F16, ...[...half].map((x) => v(5, x))), "F16", bytesOf(half)],
-    ["int32_data with bfloat16", tensor("w", [4, 3], TYPE.BF16, len(5, ...[...bfloat].map(varint))), "BF16", bytesOf(bfloat)],
-    ["int32_data with int8", tensor("w", [4], TYPE.I8, len(5, ...[-128, -1, 0, 127].map(varint))), "I8", Uint8Array.of(128, 255, 0, 127)],
-    ["int64_data", tensor("w", [2], TYPE.I64, len(7, varint(-2), varint(2n ** 40n))), "I64", bytesOf(BigInt64Array.of(-2n, 2n ** 40n))],
+    [
+      "int32_data with float16, unpacked",
+      tensor("w", [4, 3], TYPE.F16, ...[...half].map((x) => v(5, x))),
+      "F16",
+      bytesOf(half),
+    ],
+    [
+      "int32_data with bfloat16",
+      tensor("w", [4, 3], TYPE.BF16, len(5, ...[...bfloat].map(varint))),
+      "BF16",
+      bytesOf(bfloat),
+    ],
+    [
+      "int32_data with int8",
+      tensor("w", [4], TYPE.I8, len(5, ...[-128, -1, 0, 127].map(varint))),
+      "I8",
+      Uint8Array.of(128, 255, 0, 127),
+    ],
+    [
+      "int64_data",
+      tensor("w", [2], TYPE.I64, len(7, varint(-2), varint(2n ** 40n))),
+      "I64",
+      bytesOf(BigInt64Array.of(-2n, 2n ** 40n)),
+    ],
     ["packed dims", concat(len(1, varint(4), varint(3)), v(2, 1), text(8, "w"), raw(W)), "F32", bytesOf(W)],
-    ["raw_data twice: the last counts", tensor("w", [4, 3], TYPE.F32, raw(W.map((x) => -x)), raw(W)), "F32", bytesOf(W)],
+    [
+      "raw_data twice: the last counts",
+      tensor("w", [4, 3], TYPE.F32, raw(W.map((x) => -x)), raw(W)),
+      "F32",
+      bytesOf(W),
+    ],
     ["no elements", tensor("w", [0, 3], TYPE.F32), "F32", new Uint8Array(0)],
     ["a scalar", tensor("w", [], TYPE.F32, raw(Float32Array.of(7))), "F32", bytesOf(Float32Array.of(7))],
   ];
@@ -103,15 +151,29 @@ describe("a tensor's payload", () => {
       expect((await m.tensors[0]!.read(start, start + 999)).slice()).toEqual(bytesOf(bits).slice(start, start + 999));
     }
     const reads = await Promise.all([0, 30_000, 10_000].map((start) => m.tensors[0]!.read(start, start + 100)));
-    expect(reads.map((r) => r.slice())).toEqual([0, 30_000, 10_000].map((start) => bytesOf(bits).slice(start, start + 100)));
+    expect(reads.map((r) => r.slice())).toEqual(
+      [0, 30_000, 10_000].map((start) => bytesOf(bits).slice(start, start + 100)),
+    );
   });
 
   const mismatches: [string, Uint8Array, RegExp][] = [
-    ["raw_data", tensor("w", [4, 4], TYPE.F32, raw(W)), /tensor "w": F32 of shape \[4, 4\] takes 64 bytes, raw_data has 48/],
+    [
+      "raw_data",
+      tensor("w", [4, 4], TYPE.F32, raw(W)),
+      /tensor "w": F32 of shape \[4, 4\] takes 64 bytes, raw_data has 48/,
+    ],
     ["float_data", tensor("w", [4, 4], TYPE.F32, len(4, bytesOf(W))), /takes 64 bytes, its data fields have 48/],
-    ["float_data with a rest", tensor("w", [4, 3], TYPE.F32, len(4, new Uint8Array(47))), /takes 48 bytes, a data field has 47/],
+    [
+      "float_data with a rest",
+      tensor("w", [4, 3], TYPE.F32, len(4, new Uint8Array(47))),
+      /takes 48 bytes, a data field has 47/,
+    ],
     ["unpacked float_data", tensor("w", [4, 3], TYPE.F32, fixed32(4, 1)), /takes 48 bytes, its data fields have 4/],
-    ["the wrong field", tensor("w", [4, 3], TYPE.F32, len(10, bytesOf(Float64Array.from(W)))), /takes 48 bytes, its data fields have 0/],
+    [
+      "the wrong field",
+      tensor("w", [4, 3], TYPE.F32, len(10, bytesOf(Float64Array.from(W)))),
+      /takes 48 bytes, its data fields have 0/,
+    ],
     ["the wrong wire type", tensor("w", [1], TYPE.F32, v(4, 1)), /wire type 0, which F32 cannot have/],
     ["no data", tensor("w", [4, 3], TYPE.F32), /takes 48 bytes, the file has no data for it/],
     ["a negative dimension", tensor("w", [-4, 3], TYPE.F32, raw(W)), /dimension -4/],
@@ -120,20 +182,35 @@ describe("a tensor's payload", () => {
     ["a product beyond 2^53", tensor("w", [2 ** 30, 2 ** 30], TYPE.F32, raw(W)), /more than 2\^53 elements/],
   ];
   test.each(mismatches)("%s that contradicts the shape is malformed", async (_, proto, message) => {
-    expect(await failure(open(around([proto])))).toMatchObject({ code: "malformed", message: expect.stringMatching(message), tensor: "w" });
+    expect(await failure(open(around([proto])))).toMatchObject({
+      code: "malformed",
+      message: expect.stringMatching(message),
+      tensor: "w",
+    });
   });
 
   test.each([
     [5, "its data 3"],
     [2, "its data more"],
   ])("varint data of 3 elements for a shape of %d is malformed when it is read", async (dim, message) => {
-    const m = await open(around([tensor("w", [dim], TYPE.F16, len(5, varint(30_000), varint(30_000), varint(30_000)))]));
-    expect(await failure(payloadOf(m, "w"))).toMatchObject({ code: "malformed", message: expect.stringContaining(message) });
+    const m = await open(
+      around([tensor("w", [dim], TYPE.F16, len(5, varint(30_000), varint(30_000), varint(30_000)))]),
+    );
+    expect(await failure(payloadOf(m, "w"))).toMatchObject({
+      code: "malformed",
+      message: expect.stringContaining(message),
+    });
   });
 });
 
 describe("companion files", () => {
-  const data = concat(new Uint8Array(64).fill(1), bytesOf(W), new Uint8Array(16).fill(2), bytesOf(W.map((x) => x + 1)), Uint8Array.of(9));
+  const data = concat(
+    new Uint8Array(64).fill(1),
+    bytesOf(W),
+    new Uint8Array(16).fill(2),
+    bytesOf(W.map((x) => x + 1)),
+    Uint8Array.of(9),
+  );
   const resolve: Resolve = (name) => {
     expect(name).toBe("dir/w.bin");
     return data;
@@ -154,7 +231,12 @@ describe("companion files", () => {
     expect(same(await collect(identity.companions.get("dir/w.bin")!), data)).toBe(true);
     const changed = await m.dense(new Map([["w", new Uint8Array(48).fill(7)]]));
     expect(same(await collect(changed.main), two)).toBe(true);
-    expect(same(await collect(changed.companions.get("dir/w.bin")!), concat(data.slice(0, 64), new Uint8Array(48).fill(7), data.slice(112)))).toBe(true);
+    expect(
+      same(
+        await collect(changed.companions.get("dir/w.bin")!),
+        concat(data.slice(0, 64), new Uint8Array(48).fill(7), data.slice(112)),
+      ),
+    ).toBe(true);
   });
 
   test("vanish in a skeleton, which holds what it does not omit", async () => {
@@ -170,7 +252,10 @@ describe("companion files", () => {
   });
 
   test("a range with two owners: a replaced one moves into the main file, the other keeps its bytes", async () => {
-    const tied = around([tensor("w", [4, 3], TYPE.F32, external("dir/w.bin", 64, 48)), tensor("t", [12], TYPE.F32, external("dir/w.bin", 64, 48))]);
+    const tied = around([
+      tensor("w", [4, 3], TYPE.F32, external("dir/w.bin", 64, 48)),
+      tensor("t", [12], TYPE.F32, external("dir/w.bin", 64, 48)),
+    ]);
     const m = await open(tied, resolve);
     const out = await m.dense(new Map([["w", new Uint8Array(48).fill(7)]]));
     const back = await open(await collect(out.main), () => data);
@@ -189,8 +274,18 @@ describe("companion files", () => {
   }); // biome-ignore format: a list
 
   const lies: [string, Uint8Array, string, RegExp][] = [
-    ["offset beyond the file", external("dir/w.bin", 500, 48), "truncated", /bytes 500 to 548 of "dir\/w.bin" are wanted, the file has 177/],
-    ["length that is not the shape's", external("dir/w.bin", 0, 47), "malformed", /takes 48 bytes, external_data says 47/],
+    [
+      "offset beyond the file",
+      external("dir/w.bin", 500, 48),
+      "truncated",
+      /bytes 500 to 548 of "dir\/w.bin" are wanted, the file has 177/,
+    ],
+    [
+      "length that is not the shape's",
+      external("dir/w.bin", 0, 47),
+      "malformed",
+      /takes 48 bytes, external_data says 47/,
+    ],
     ["negative offset", external("dir/w.bin", -1, 48), "malformed", /offset "-1"/],
     ["offset that is no number", external("dir/w.bin", "0x10", 48), "malformed", /offset "0x10"/],
     ["huge offset", external("dir/w.bin", "9".repeat(30), 48), "malformed", /offset "9+"/],
@@ -201,7 +296,10 @@ describe("companion files", () => {
   });
 
   test("without resolve the message says what to pass", async () => {
-    expect(await failure(open(two))).toMatchObject({ code: "not-found", message: expect.stringContaining("pass { resolve") });
+    expect(await failure(open(two))).toMatchObject({
+      code: "not-found",
+      message: expect.stringContaining("pass { resolve"),
+    });
   });
 });
 
@@ -215,7 +313,21 @@ describe("scopes", () => {
   const whole = model({
     graph: graph({
       nodes: [
-        node("If", ["c"], ["z"], [attr.graph("then_branch", branch("w", W)), attr.graph("else_branch", branch("w", W.map((x) => -x)))]),
+        node(
+          "If",
+          ["c"],
+          ["z"],
+          [
+            attr.graph("then_branch", branch("w", W)),
+            attr.graph(
+              "else_branch",
+              branch(
+                "w",
+                W.map((x) => -x),
+              ),
+            ),
+          ],
+        ),
         constant("k", f32("", [4, 3], W)),
         node("MatMul", ["x", "k"], ["k_out"]),
         node("MatMul", ["x", "w"], ["a"]),
@@ -227,7 +339,13 @@ describe("scopes", () => {
       outputs: [value("z", TYPE.F32, ["n", 3])],
     }),
     functions: [
-      fn("local", "Mine", ["x", "p"], ["y"], [constant("w", f32("", [4, 3], W)), node("MatMul", ["x", "w"], ["h"]), node("Gemm", ["h", "p"], ["y"])]),
+      fn(
+        "local",
+        "Mine",
+        ["x", "p"],
+        ["y"],
+        [constant("w", f32("", [4, 3], W)), node("MatMul", ["x", "w"], ["h"]), node("Gemm", ["h", "p"], ["y"])],
+      ),
     ],
     domains: ["local"],
   });
@@ -242,7 +360,8 @@ describe("scopes", () => {
   test("all of them are replaced and restored where they are", async () => {
     const m = await open(whole);
     const payloads = new Map<string, Uint8Array>();
-    for (const [i, { name, byteLength }] of m.tensors.entries()) payloads.set(name, new Uint8Array(byteLength).fill(i + 1));
+    for (const [i, { name, byteLength }] of m.tensors.entries())
+      payloads.set(name, new Uint8Array(byteLength).fill(i + 1));
     const changed = await open(await collect((await m.dense(payloads)).main));
     expect(listing(changed)).toEqual(listing(m));
     expect(await allPayloads(changed)).toEqual(payloads);
@@ -286,14 +405,20 @@ describe("roles", () => {
 
   test("a quantized model: scales are kept, with a warning", async () => {
     const q = tensor("q", [4, 3], TYPE.I8, raw(Int8Array.from(W)));
-    const nodes = [node("DequantizeLinear", ["q", "s", "z"], ["d"]), node("MatMul", ["x", "d"], ["h"]), node("MatMul", ["h", "w"], ["y"])];
+    const nodes = [
+      node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+      node("MatMul", ["x", "d"], ["h"]),
+      node("MatMul", ["h", "w"], ["y"]),
+    ];
     const m = await open(around([q, f32("s", [3], W.slice(0, 3)), f32("w", [4, 3], W)], { nodes }));
     expect(m.tensors.map((t) => [t.name, t.keep, t.weight])).toEqual([
       ["q", undefined, false],
       ["s", "already quantized: it feeds a DequantizeLinear node", false],
       ["w", undefined, true],
     ]);
-    expect(m.warnings).toEqual(["the model is already quantized (1 DequantizeLinear node): its quantized weights are left alone"]);
+    expect(m.warnings).toEqual([
+      "the model is already quantized (1 DequantizeLinear node): its quantized weights are left alone",
+    ]);
   });
 
   test("an initializer that is an input may be overridden from IR version 4 on, and must be one before", async () => {
@@ -305,7 +430,11 @@ describe("roles", () => {
   });
 
   test("strings and 4-bit integers have no entry and survive", async () => {
-    const bytes = around([tensor("s", [1], TYPE.STRING, text(6, "hello")), tensor("i4", [3], 22, len(9, Uint8Array.of(1, 2))), f32("w", [4, 3], W)]);
+    const bytes = around([
+      tensor("s", [1], TYPE.STRING, text(6, "hello")),
+      tensor("i4", [3], 22, len(9, Uint8Array.of(1, 2))),
+      f32("w", [4, 3], W),
+    ]);
     const m = await open(bytes);
     expect(m.tensors.map((t) => t.name)).toEqual(["w"]);
     const skeleton = await openSkeleton(await collect(await m.skeleton!(new Set(["w"]))));
@@ -314,7 +443,8 @@ describe("roles", () => {
 });
 
 test("unknown fields survive byte for byte, on every level", async () => {
-  const odd = (n: number): Uint8Array => concat(v(n, 2n ** 63n), fixed32(n + 1, 3), fixed64(n + 2, 4), text(n + 3, "unknown"));
+  const odd = (n: number): Uint8Array =>
+    concat(v(n, 2n ** 63n), fixed32(n + 1, 3), fixed64(n + 2, 4), text(n + 3, "unknown"));
   const proto = concat(odd(200), tensor("w", [4, 3], TYPE.F32, odd(300), raw(W), odd(400)));
   const bytes = model({
     graph: graph({
@@ -330,12 +460,29 @@ test("unknown fields survive byte for byte, on every level", async () => {
   expect(Buffer.from(skeletonBytes).toString("latin1").split("unknown").length).toBe(8);
   const restored = await collect((await (await openSkeleton(skeletonBytes)).dense(new Map([["k", bytesOf(W)]]))).main);
   expect(restored.length).toBe(bytes.length);
-  expect(same(await collect((await m.dense(new Map([["w", bytesOf(W)], ["k", bytesOf(W)]]))).main), bytes)).toBe(true);
+  expect(
+    same(
+      await collect(
+        (
+          await m.dense(
+            new Map([
+              ["w", bytesOf(W)],
+              ["k", bytesOf(W)],
+            ]),
+          )
+        ).main,
+      ),
+      bytes,
+    ),
+  ).toBe(true);
 });
 
 test("payloads of other sizes and unknown names are refused", async () => {
   const m = await open(around([f32("w", [4, 3], W)]));
-  expect(await failure(m.dense(new Map([["w", new Uint8Array(47)]])))).toMatchObject({ code: "malformed", message: expect.stringContaining("has 48 bytes, its new payload 47") });
+  expect(await failure(m.dense(new Map([["w", new Uint8Array(47)]])))).toMatchObject({
+    code: "malformed",
+    message: expect.stringContaining("has 48 bytes, its new payload 47"),
+  });
   expect((await failure(m.dense(new Map([["x", new Uint8Array(48)]])))).code).toBe("not-found");
   expect((await failure(m.skeleton!(new Set(["x"])) as Promise<unknown>)).code).toBe("not-found");
 });
@@ -363,7 +510,14 @@ test("a model of 3 GiB is opened with one small read, and its weights leave the 
   const proto = concat(v(1, payload / 4), v(2, 1), text(8, "w"), varint(9 * 8 + 2), varint(payload));
   const initializer = concat(varint(5 * 8 + 2), varint(proto.length + payload), proto);
   const nodes = len(1, node("Identity", ["w"], ["y"]));
-  const head = concat(v(1, 8), len(8, v(2, 13)), varint(7 * 8 + 2), varint(nodes.length + initializer.length + payload), nodes, initializer);
+  const head = concat(
+    v(1, 8),
+    len(8, v(2, 13)),
+    varint(7 * 8 + 2),
+    varint(nodes.length + initializer.length + payload),
+    nodes,
+    initializer,
+  );
   let read = 0;
   const slice = (start: number, end: number): ArrayBuffer => {
     read += end - start;
@@ -390,8 +544,15 @@ test("detect knows ONNX from other formats", () => {
     safetensors.set([first, 1, 0, 0, 0, 0, 0, 0, 0x7b]);
     expect(is(safetensors)).toBe(false);
   }
-  for (const head of ["GGUF\x03\0\0\0", "PK\x03\x04", "{\"format\":", "\x89HDF\r\n", "\x0a\x05LeNet\xa2\x06\x10", ""]) {
-    expect(is(concat(Uint8Array.from(head, (c) => c.charCodeAt(0)), new Uint8Array(100)).subarray(0, head ? 200 : 0))).toBe(false);
+  for (const head of ["GGUF\x03\0\0\0", "PK\x03\x04", '{"format":', "\x89HDF\r\n", "\x0a\x05LeNet\xa2\x06\x10", ""]) {
+    expect(
+      is(
+        concat(
+          Uint8Array.from(head, (c) => c.charCodeAt(0)),
+          new Uint8Array(100),
+        ).subarray(0, head ? 200 : 0),
+      ),
+    ).toBe(false);
   }
 });
 
@@ -401,10 +562,28 @@ describe("hostile files", () => {
     graph: graph({
       nodes: [
         constant("k", tensor("", [4, 3], TYPE.F32, len(4, bytesOf(W)))),
-        node("If", ["c"], ["z"], [attr.graph("then_branch", graph({ nodes: [node("Identity", ["w"], ["i"])], initializers: [f32("s", [2], W.slice(0, 2))], outputs: [] }))]),
+        node(
+          "If",
+          ["c"],
+          ["z"],
+          [
+            attr.graph(
+              "then_branch",
+              graph({
+                nodes: [node("Identity", ["w"], ["i"])],
+                initializers: [f32("s", [2], W.slice(0, 2))],
+                outputs: [],
+              }),
+            ),
+          ],
+        ),
         node("MatMul", ["x", "w"], ["y"]),
       ],
-      initializers: [f32("w", [4, 3], W), tensor("h", [5], TYPE.F16, len(5, ...[...half.slice(0, 5)].map(varint))), tensor("e", [2], TYPE.F32, external("e.bin", 0, 8))],
+      initializers: [
+        f32("w", [4, 3], W),
+        tensor("h", [5], TYPE.F16, len(5, ...[...half.slice(0, 5)].map(varint))),
+        tensor("e", [2], TYPE.F32, external("e.bin", 0, 8)),
+      ],
       inputs: [value("x", TYPE.F32, ["n", 4])],
       outputs: [value("y", TYPE.F32, ["n", 3])],
     }),
@@ -455,7 +634,10 @@ describe("hostile files", () => {
       }
     }
     const bytes = concat(varint(7 * 8 + 2), varint(size), ...wraps.reverse());
-    expect(await failure(open(bytes))).toMatchObject({ code: "limit", message: expect.stringContaining("nested deeper than 100") });
+    expect(await failure(open(bytes))).toMatchObject({
+      code: "limit",
+      message: expect.stringContaining("nested deeper than 100"),
+    });
   });
 
   test("too many nodes hit a limit, and soon", async () => {
@@ -470,15 +652,23 @@ describe("hostile files", () => {
     const names = Array.from({ length: 5000 }, (_, i) => `c${i}`);
     const nodes = [node("Concat", names, ["t0"])];
     for (let i = 0; i < 20_000; i++) nodes.push(node("Identity", ["t0"], [`u${i}`]));
-    const bytes = model({ graph: graph({ nodes, initializers: names.map((name) => f32(name, [1, 1], W.slice(0, 1))), outputs: [] }) });
+    const bytes = model({
+      graph: graph({ nodes, initializers: names.map((name) => f32(name, [1, 1], W.slice(0, 1))), outputs: [] }),
+    });
     const start = performance.now();
     await open(bytes);
     expect(performance.now() - start).toBeLessThan(5000);
   });
 
   test("no graph, two graphs, groups", async () => {
-    expect(await failure(open(v(1, 8)))).toMatchObject({ code: "malformed", message: expect.stringContaining("no graph") });
-    expect(await failure(open(concat(len(7), len(7))))).toMatchObject({ code: "malformed", message: expect.stringContaining("second graph") });
+    expect(await failure(open(v(1, 8)))).toMatchObject({
+      code: "malformed",
+      message: expect.stringContaining("no graph"),
+    });
+    expect(await failure(open(concat(len(7), len(7))))).toMatchObject({
+      code: "malformed",
+      message: expect.stringContaining("second graph"),
+    });
     expect((await failure(open(concat(len(7), varint(99 * 8 + 3), varint(99 * 8 + 4))))).code).toBe("unsupported");
   });
 });
@@ -510,5 +700,6 @@ describe.each([
 });
 
 test("fixtures: halves come back", () => {
-  for (const x of [0, 1, -2.5, 65504, 2 ** -24, 6e-5, 0.1]) expect(Math.abs(fromHalf(toHalf([x])[0]!) - x)).toBeLessThanOrEqual(Math.abs(x) * 2 ** -11 + 2 ** -25);
+  for (const x of [0, 1, -2.5, 65504, 2 ** -24, 6e-5, 0.1])
+    expect(Math.abs(fromHalf(toHalf([x])[0]!) - x)).toBeLessThanOrEqual(Math.abs(x) * 2 ** -11 + 2 ** -25);
 });

@@ -1,9 +1,9 @@
 // The protobuf walker and splice: byte ranges, lengths, limits.
 import { expect, test } from "vitest";
 import { WlqError } from "../../src/error.ts";
-import { byteSource } from "../../src/io/source.ts";
-import { Cursor, PROTOBUF_LIMITS, splice, WireReader, varint as encodeVarint } from "../../src/formats/protobuf.ts";
 import type { Edit, Field, Message } from "../../src/formats/protobuf.ts";
+import { Cursor, varint as encodeVarint, PROTOBUF_LIMITS, splice, WireReader } from "../../src/formats/protobuf.ts";
+import { byteSource } from "../../src/io/source.ts";
 import { collect, concat, fixed32, fixed64, len, text, v, varint } from "./onnx-fixture.ts";
 
 async function fields(bytes: Uint8Array): Promise<Field[]> {
@@ -16,21 +16,26 @@ async function fields(bytes: Uint8Array): Promise<Field[]> {
 test("fields come with their ranges", async () => {
   const bytes = concat(v(1, 300), text(2, "abc"), fixed32(3, 1.5), fixed64(100, 2.5), v(4, -1));
   const got = await fields(bytes);
-  expect(got.map(({ number, wire, start, payload, end, value }) => [number, wire, start, payload, end, value])).toEqual([
-    [1, 0, 0, 1, 3, 300],
-    [2, 2, 3, 5, 8, 0],
-    [3, 5, 8, 9, 13, 0],
-    [100, 1, 13, 15, 23, 0],
-    [4, 0, 23, 24, 34, -1],
-  ]);
+  expect(got.map(({ number, wire, start, payload, end, value }) => [number, wire, start, payload, end, value])).toEqual(
+    [
+      [1, 0, 0, 1, 3, 300],
+      [2, 2, 3, 5, 8, 0],
+      [3, 5, 8, 9, 13, 0],
+      [100, 1, 13, 15, 23, 0],
+      [4, 0, 23, 24, 34, -1],
+    ],
+  );
 });
 
-test.each([0, 1, 127, 128, 16383, 16384, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 53 - 1])("varint %d goes out and comes in", async (value) => {
-  expect(encodeVarint(value)).toEqual(varint(value));
-  const cursor = new Cursor(byteSource(encodeVarint(value)));
-  await cursor.ready(10);
-  expect(cursor.varint(10)).toBe(value);
-});
+test.each([0, 1, 127, 128, 16383, 16384, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 53 - 1])(
+  "varint %d goes out and comes in",
+  async (value) => {
+    expect(encodeVarint(value)).toEqual(varint(value));
+    const cursor = new Cursor(byteSource(encodeVarint(value)));
+    await cursor.ready(10);
+    expect(cursor.varint(10)).toBe(value);
+  },
+);
 
 test("varints of 64 bits keep their sign, and their halves", async () => {
   for (const value of [-1n, -(2n ** 63n), 2n ** 63n - 1n, -123456789012345n]) {
@@ -62,7 +67,12 @@ test("what is not asked for is not read", async () => {
 });
 
 const refused: [string, Uint8Array, string, RegExp][] = [
-  ["a length beyond the file", concat(varint(10), varint(100), new Uint8Array(5)), "truncated", /says 100 bytes, its file has 5 left/],
+  [
+    "a length beyond the file",
+    concat(varint(10), varint(100), new Uint8Array(5)),
+    "truncated",
+    /says 100 bytes, its file has 5 left/,
+  ],
   ["a length beyond 2^53", concat(varint(10), varint(2n ** 62n)), "truncated", /its file has 0 left/],
   ["a negative length", concat(varint(10), varint(-5)), "malformed", /says -5 bytes/],
   ["an endless varint", concat(varint(8), new Uint8Array(11).fill(255)), "malformed", /longer than 10 bytes/],
@@ -83,7 +93,10 @@ test.each(refused)("%s is refused", async (_, bytes, code, message) => {
 test("a child's fields may not leave it", async () => {
   const reader = new WireReader(byteSource(concat(len(1, varint(10), varint(9)), new Uint8Array(20))));
   const walk = reader.walk(reader.root, (field) => reader.walk(reader.child(reader.root, field), () => {}));
-  await expect(walk).rejects.toMatchObject({ code: "malformed", message: expect.stringContaining("says 9 bytes, its message has 0 left") });
+  await expect(walk).rejects.toMatchObject({
+    code: "malformed",
+    message: expect.stringContaining("says 9 bytes, its message has 0 left"),
+  });
 });
 
 test("depth, fields, names and lists of integers have limits", async () => {
@@ -93,7 +106,16 @@ test("depth, fields, names and lists of integers have limits", async () => {
     return message;
   };
   const reader = new WireReader(byteSource(new Uint8Array(PROTOBUF_LIMITS.textBytes + 100)));
-  const field: Field = { tag: 10, number: 1, wire: 2, start: 0, lengthStart: 0, payload: 0, end: PROTOBUF_LIMITS.textBytes + 1, value: 0 };
+  const field: Field = {
+    tag: 10,
+    number: 1,
+    wire: 2,
+    start: 0,
+    lengthStart: 0,
+    payload: 0,
+    end: PROTOBUF_LIMITS.textBytes + 1,
+    value: 0,
+  };
   expect(deep(100).depth).toBe(100);
   expect(() => deep(101)).toThrow(/deeper than 100/);
   await expect(reader.text(field)).rejects.toMatchObject({ code: "limit" });
@@ -101,7 +123,10 @@ test("depth, fields, names and lists of integers have limits", async () => {
   const many = new Uint8Array(2 * (PROTOBUF_LIMITS.fields + 1));
   for (let i = 0; i < many.length; i += 2) many[i] = 8;
   const count = new WireReader(byteSource(many));
-  await expect(count.walk(count.root, () => {})).rejects.toMatchObject({ code: "limit", message: expect.stringContaining("8388608 fields") });
+  await expect(count.walk(count.root, () => {})).rejects.toMatchObject({
+    code: "limit",
+    message: expect.stringContaining("8388608 fields"),
+  });
 });
 
 test("a name must be UTF-8 and keeps its byte order mark", async () => {
@@ -151,20 +176,39 @@ async function openNested(bytes: Uint8Array): Promise<{ outer: Message; inner: M
   return { outer, inner, leaf, root: reader.root };
 }
 
-test.each([0, 1, 100, 120, 127, 128, 129, 16_384, 100_000])("an edit of %d bytes puts all lengths around it right", async (size) => {
-  const { inner, leaf } = await openNested(nested);
-  const edit: Edit = { within: inner, start: leaf.start, end: leaf.end, bytes: [len(2, new Uint8Array(size))] };
-  const got = await collect(splice(byteSource(nested), [edit]));
-  expect(got).toEqual(concat(len(1, len(1, len(2, new Uint8Array(size))), text(3, "x")), text(9, "tail")));
-});
+test.each([0, 1, 100, 120, 127, 128, 129, 16_384, 100_000])(
+  "an edit of %d bytes puts all lengths around it right",
+  async (size) => {
+    const { inner, leaf } = await openNested(nested);
+    const edit: Edit = { within: inner, start: leaf.start, end: leaf.end, bytes: [len(2, new Uint8Array(size))] };
+    const got = await collect(splice(byteSource(nested), [edit]));
+    expect(got).toEqual(concat(len(1, len(1, len(2, new Uint8Array(size))), text(3, "x")), text(9, "tail")));
+  },
+);
 
 test("insertions at one position: the inner message's comes first, equals keep their order", async () => {
   const { outer, inner, root } = await openNested(nested);
-  const at = (within: Message, start: number, name: string): Edit => ({ within, start, end: start, bytes: [text(7, name)] });
-  const edits = [at(outer, inner.end, "b"), at(outer, inner.end, "c"), at(inner, inner.end, "a"), at(root, root.end, "e"), at(root, 0, "0")];
+  const at = (within: Message, start: number, name: string): Edit => ({
+    within,
+    start,
+    end: start,
+    bytes: [text(7, name)],
+  });
+  const edits = [
+    at(outer, inner.end, "b"),
+    at(outer, inner.end, "c"),
+    at(inner, inner.end, "a"),
+    at(root, root.end, "e"),
+    at(root, 0, "0"),
+  ];
   const got = await collect(splice(byteSource(nested), edits));
   expect(got).toEqual(
-    concat(text(7, "0"), len(1, len(1, text(2, "abc"), text(7, "a")), text(7, "b"), text(7, "c"), text(3, "x")), text(9, "tail"), text(7, "e")),
+    concat(
+      text(7, "0"),
+      len(1, len(1, text(2, "abc"), text(7, "a")), text(7, "b"), text(7, "c"), text(3, "x")),
+      text(9, "tail"),
+      text(7, "e"),
+    ),
   );
 });
 
@@ -173,7 +217,9 @@ test("no edit, no change; an overlong length survives where nothing grows", asyn
   expect(await collect(splice(byteSource(bytes), []))).toEqual(bytes);
   const { outer } = await openNested(bytes);
   const same: Edit = { within: outer, start: outer.start, end: outer.end, bytes: [text(2, "xyz")] };
-  expect(await collect(splice(byteSource(bytes), [same]))).toEqual(concat(Uint8Array.of(10, 0x85, 0x80, 0), text(2, "xyz"), v(3, 1)));
+  expect(await collect(splice(byteSource(bytes), [same]))).toEqual(
+    concat(Uint8Array.of(10, 0x85, 0x80, 0), text(2, "xyz"), v(3, 1)),
+  );
 });
 
 test("big ranges are copied a mebibyte at a time", async () => {

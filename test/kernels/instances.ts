@@ -4,7 +4,14 @@ import type { DecodeKernels } from "../../src/wasm/decode.ts";
 import type { EncodeKernels } from "../../src/wasm/encode.ts";
 import type { SlqKernels } from "../../src/wasm/slq.ts";
 
-export const BUILDS = ["encode.scalar", "encode.simd", "decode.scalar", "decode.simd", "slq.scalar", "slq.simd"] as const;
+export const BUILDS = [
+  "encode.scalar",
+  "encode.simd",
+  "decode.scalar",
+  "decode.simd",
+  "slq.scalar",
+  "slq.simd",
+] as const;
 
 /** A kernel's data: a typed array of the kernel's element type. */
 export type Numbers =

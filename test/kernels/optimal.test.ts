@@ -80,7 +80,9 @@ test("many pins, among them ones that own nothing: as the plain programme", () =
   for (let n = 0; n < 60; n++) {
     const values = Array.from({ length: 1 + random.below(90) }, () => Math.fround(random.normal()));
     const wide = random.pick([1, 3, 30]);
-    const pins = Array.from({ length: 1 + random.below(20) }, (_, p) => (p % 3 ? Math.fround(random.normal() * wide) : random.pick(values)));
+    const pins = Array.from({ length: 1 + random.below(20) }, (_, p) =>
+      p % 3 ? Math.fround(random.normal() * wide) : random.pick(values),
+    );
     const centres = [...new Set(pins)].sort((a, b) => a - b);
     const k = centres.length + random.below(12);
     const points = sortedPoints(values, undefined);

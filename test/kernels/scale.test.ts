@@ -1,7 +1,7 @@
 // Scale: scaled codebooks, normalized weights and the sums behind a scale, in runs of groups.
 import { expect, test } from "vitest";
 import { normalized, type Runs, scaleCodebook, scaleSums } from "../reference/scale.ts";
-import { type DecodeInstance, onDecoders, onEncoders, sameBits } from "./instances.ts";
+import { onEncoders, sameBits } from "./instances.ts";
 import { Random } from "./random.ts";
 
 const random = new Random(100);

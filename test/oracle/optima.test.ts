@@ -13,7 +13,8 @@ function setNamed(name: string): Float32Array {
 }
 
 test("every test set has an entry, made with the bits that bench/data.ts makes here", () => {
-  for (const set of SETS) expect(optimumOf(optima, set.make(set.n)), set.name).toMatchObject({ name: set.name, n: set.n });
+  for (const set of SETS)
+    expect(optimumOf(optima, set.make(set.n)), set.name).toMatchObject({ name: set.name, n: set.n });
 });
 
 test("more levels cost less, a pin costs more, and only too few distinct values cost nothing", () => {
@@ -34,16 +35,20 @@ test("more levels cost less, a pin costs more, and only too few distinct values 
 test.each([
   { name: "nearly-constant", shift: 1, levels: OPTIMA_LEVELS },
   { name: "bf16-grid", shift: 0, levels: [3, 9] as const },
-])("$name: the plain reference finds the same", ({ name, shift, levels }) => {
-  const data = setNamed(name);
-  const optimum = optimumOf(optima, data);
-  const counts = new Map<number, number>();
-  for (const x of data) counts.set(x - shift, (counts.get(x - shift) ?? 0) + 1);
-  for (const k of levels) {
-    const { cost } = optimal([...counts.keys()], [...counts.values()], k);
-    expect(Math.abs(cost / data.length / optimum.mse[k] - 1), `${k} levels`).toBeLessThan(1e-12);
-  }
-}, 60_000);
+])(
+  "$name: the plain reference finds the same",
+  ({ name, shift, levels }) => {
+    const data = setNamed(name);
+    const optimum = optimumOf(optima, data);
+    const counts = new Map<number, number>();
+    for (const x of data) counts.set(x - shift, (counts.get(x - shift) ?? 0) + 1);
+    for (const k of levels) {
+      const { cost } = optimal([...counts.keys()], [...counts.values()], k);
+      expect(Math.abs(cost / data.length / optimum.mse[k] - 1), `${k} levels`).toBeLessThan(1e-12);
+    }
+  },
+  60_000,
+);
 
 test("bf16-grid with zero pinned: the plain reference finds the same", () => {
   const data = setNamed("bf16-grid");
@@ -72,6 +77,8 @@ test("a million Gaussian values come close to the Lloyd-Max quantizers", () => {
   const { mse } = optimumOf(optima, data);
   // A finite sample is fitted a little better than its density: by 0.02 dB at 256 levels, whose outer cells hold few values.
   for (const [levels, want] of LLOYD_MAX_DB) {
-    expect(Math.abs(10 * Math.log10(variance / mse[levels]) - want), `${levels} levels`).toBeLessThan(levels < 256 ? 0.02 : 0.04);
+    expect(Math.abs(10 * Math.log10(variance / mse[levels]) - want), `${levels} levels`).toBeLessThan(
+      levels < 256 ? 0.02 : 0.04,
+    );
   }
 });

@@ -32,11 +32,14 @@ export function readOptima(file: string | URL = new URL("./optima.json", import.
 export function optimumOf(optima: readonly Optimum[], values: Float32Array): Optimum {
   const hash = sha256(values);
   const found = optima.find((optimum) => optimum.sha256 === hash);
-  if (found === undefined) throw new Error(`test/oracle/optima.json has no entry for ${values.length} values with sha256 ${hash}`);
+  if (found === undefined)
+    throw new Error(`test/oracle/optima.json has no entry for ${values.length} values with sha256 ${hash}`);
   return found;
 }
 
 /** Of the values as little-endian float32 (every platform that Node runs on is little-endian). */
 export function sha256(values: Float32Array): string {
-  return createHash("sha256").update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)).digest("hex");
+  return createHash("sha256")
+    .update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+    .digest("hex");
 }

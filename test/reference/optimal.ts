@@ -88,7 +88,14 @@ function costAt(endings: readonly Ending[], j: number): number {
   return (endings[j] as Ending).cost;
 }
 
-function improve(endings: Ending[], j: number, before: readonly Ending[], i: number, added: number, owner: "free" | "pin"): void {
+function improve(
+  endings: Ending[],
+  j: number,
+  before: readonly Ending[],
+  i: number,
+  added: number,
+  owner: "free" | "pin",
+): void {
   const cost = costAt(before, i) + added;
   if (cost < costAt(endings, j)) endings[j] = { cost, owner, cut: i };
 }

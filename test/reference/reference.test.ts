@@ -14,7 +14,11 @@ function uniform(seed: number): () => number {
 }
 
 /** What a codebook costs when every value goes to its nearest entry. */
-function costOf(codebook: readonly number[], values: readonly number[], weights: readonly number[] | undefined): number {
+function costOf(
+  codebook: readonly number[],
+  values: readonly number[],
+  weights: readonly number[] | undefined,
+): number {
   let cost = 0;
   for (const { x, w } of sortedPoints(values, weights)) cost += w * Math.min(...codebook.map((c) => (x - c) ** 2));
   return cost;
@@ -42,7 +46,10 @@ test("2000 small cases: equal costs, and codebooks that have them", () => {
       expect(Math.abs(costOf(codebook, values, weights) - want.cost), tell).toBeLessThanOrEqual(tolerance);
       expect(codebook.length, tell).toBeLessThanOrEqual(k);
       for (const pin of pins) expect(codebook, tell).toContain(pin);
-      expect([...codebook].sort((a, b) => a - b), tell).toEqual(codebook);
+      expect(
+        [...codebook].sort((a, b) => a - b),
+        tell,
+      ).toEqual(codebook);
     }
   }
   expect(pinned).toBeGreaterThan(1000);
