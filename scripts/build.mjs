@@ -14,6 +14,7 @@ const ENTRIES = {
   onnx: "src/formats/onnx.ts",
   caffe: "src/formats/caffe.ts",
   slq: "src/slq/index.ts",
+  tfjs: "src/adapters/tfjs.ts",
   node: "src/node.ts",
 };
 
@@ -101,7 +102,8 @@ async function declareTypes() {
   const declarations = await rollup({
     input,
     plugins: [dts({ tsconfig: "tsconfig.json" })],
-    external: /^node:/,
+    // types of the optional peers stay imports, in the one entry that takes their values
+    external: /^(node:|@tensorflow\/)/,
     onLog,
   });
   await declarations.write({

@@ -90,6 +90,7 @@ const CONTAINER = names("container/[a-z]+");
 const FORMATS = names("formats/(?!format\\b)[a-z-]+");
 const DRIVERS = names("compress", "decoder", "decompress", "init", "inspect", "open", "quantize");
 const SLQ = names("slq", "slq/[a-z-]+");
+const ADAPTERS = names("adapters/[a-z-]+");
 const ENTRIES = names("index", "node", "cli/[a-z]+");
 const only = (...parts: string[]): RegExp => new RegExp(`^(${parts.join("|")})$`);
 
@@ -115,6 +116,10 @@ const LAYERS: Readonly<Record<string, Layer>> = {
       SLQ,
       names("compress", "open", "formats/open", "quantize", "container/(coding|safetensors)"),
     ),
+  },
+  adapters: {
+    holds: only(ADAPTERS),
+    imports: only(DATA, ADAPTERS, names("slq/index"), "@tensorflow/tfjs-(core|layers)"),
   },
   entries: { holds: only(ENTRIES), imports: only("src/.*", "package\\.json", "node:.*", "cli-table3", "cli-progress") },
 };
@@ -209,12 +214,25 @@ describe("the arrows between files", () => {
     }
   });
 
+  test("wlq/tfjs takes nothing but types from TensorFlow.js", () => {
+    const peers = (text: string): string[] => text.match(/^import .*"@tensorflow\/.*$/gm) ?? [];
+    for (const [file, imports] of src) {
+      const lines = peers(readFileSync(file, "utf8"));
+      expect(
+        lines.filter((line) => !line.startsWith("import type ")),
+        file,
+      ).toEqual([]);
+      expect(imports.filter((name) => name.startsWith("@tensorflow/")).length, file).toBe(lines.length);
+    }
+  });
+
   test("wlq/decoder carries no encoder", () => {
     const ENCODERS = only(
       names("assign", "channels", "cluster", "compress", "init", "quantize", "report", "scale", "select", "weights"),
       names("passes", "wasm/encode", "wasm/slq", "container/writer"),
       FORMATS,
       SLQ,
+      ADAPTERS,
       "build/(encode|slq).*",
     );
     const reached = [...reach(src, "src/decoder.ts")];

@@ -51,9 +51,15 @@ describe("package.json", () => {
   test("is an ES module for Node 20 without side effects or run-time dependencies", () => {
     expect(manifest).toMatchObject({ name: "wlq", type: "module", license: "MIT", sideEffects: false });
     expect(manifest.engines).toEqual({ node: ">=20" });
-    for (const kind of ["dependencies", "peerDependencies", "optionalDependencies", "bundleDependencies"]) {
+    for (const kind of ["dependencies", "optionalDependencies", "bundleDependencies"]) {
       expect(manifest).not.toHaveProperty(kind);
     }
+  });
+
+  test("has TensorFlow.js as its only peer, and that is optional", () => {
+    const peers = Object.keys(manifest.peerDependencies as object);
+    expect(peers).toEqual(["@tensorflow/tfjs-core", "@tensorflow/tfjs-layers"]);
+    expect(manifest.peerDependenciesMeta).toEqual(Object.fromEntries(peers.map((name) => [name, { optional: true }])));
   });
 
   test("runs nothing when it is installed", () => {
@@ -107,13 +113,14 @@ describe("the packed files", () => {
     expect(packed.files.filter(({ path }) => path.startsWith("dist/") && !built.test(path))).toEqual([]);
   });
 
-  test("hold declarations that need no other package", () => {
+  test("hold declarations that need no other package, those for TensorFlow.js apart", () => {
     const declarations = readdirSync(join(installed, "dist")).filter((name) => name.endsWith(".d.ts"));
     for (const name of declarations) {
       const text = readFileSync(join(installed, "dist", name), "utf8");
       const imports = [...text.matchAll(/(?:from|import\()\s*['"]([^'"]+)['"]/g)].map((match) => match[1]);
+      const peers = name === "tfjs.d.ts" ? /^@tensorflow\/tfjs-(core|layers)$/ : /^$/;
       expect(
-        imports.filter((path) => !path?.startsWith("./")),
+        imports.filter((path) => !path?.startsWith("./") && !peers.test(path ?? "")),
         name,
       ).toEqual([]);
     }
@@ -152,6 +159,7 @@ describe("installed in an empty folder", () => {
     expect(names).toMatchObject({
       "./decoder": ["WlqError", "open"],
       "./onnx": ["onnx"],
+      "./tfjs": ["WlqError", "layersOf", "maskOptimizer", "pullWeights", "pushWeights", "slqFit"],
       "./node": ["fileSink", "fileSource", "folderResolver"],
     });
   });

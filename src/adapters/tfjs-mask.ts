@@ -105,6 +105,8 @@ export function maskOptimizer(
     override dispose(): void {
       this.unmask();
       optimizer.dispose();
+      // tfjs 4's momentum leaves the learning rate that it has from SGD behind
+      if (optimizer.getClassName() === "Momentum") tf.dispose(Reflect.get(optimizer, "c"));
     }
 
     override getClassName(): string {

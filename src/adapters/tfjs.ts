@@ -30,7 +30,7 @@ export type Logs = Readonly<Record<string, number>>;
 export interface SlqFitOptions {
   /** Options of the rounds. */
   readonly slq?: SlqOptions;
-  /** What `slq.save()` gave: goes on with the next round; options of the rounds are in it. */
+  /** What `slq.save()` gave: goes on with the next round. Instead of `slq`, whose options are in it. */
   readonly state?: ArrayBuffer | Uint8Array;
   /** Tensors, or a function that trains: `(args) => model.fitDataset(data, { ...args, batchesPerEpoch: 100 })`. */
   readonly train: Samples | ((args: FitArgs) => Promise<unknown>);
@@ -79,8 +79,8 @@ export interface SlqFitResult {
 
 /**
  * Runs the rounds over a compiled model: freeze, train the rest, check that nothing frozen moved, and again, until every
- * weight of the layers concerned is a value of its layer's codebook. The model has the weights then; biases, norms and
- * layers left out are trained throughout. Frees every tensor it makes.
+ * weight of the layers concerned is a value of its layer's codebook. These are the float32 weights that `createSlq` takes,
+ * trainable or not; biases, norms and layers left out are trained throughout. Frees every tensor it makes.
  *
  * @param tf the namespace of `@tensorflow/tfjs`, or of tfjs-core
  * @throws WlqError `moved` where something beside the optimizer changed a frozen weight, `aborted` by the signal (after the
@@ -92,6 +92,7 @@ export async function slqFit(tf: Tf, model: LayersModel, options: SlqFitOptions)
   const { state, validation, onProgress, signal } = options;
   checkAborted(signal);
   if (!model.optimizer) throw new TypeError("the model must be compiled before its rounds: model.compile({ … })");
+  if (state && options.slq) throw new TypeError("options of the rounds are in the state: give slq or state");
   const layers = await layersOf(model);
   const slq = await (state ? resumeSlq(state, layers) : createSlq(layers, options.slq));
   const lossOf = validation && (() => measureLoss(model, validation, options.batchSize));
@@ -185,7 +186,8 @@ async function train(tf: Tf, model: LayersModel, slq: Slq, options: SlqFitOption
     signal?.removeEventListener("abort", stop);
     model.optimizer = own;
     Reflect.set(model, "isOptimizerOwned", owned);
-    if (masked.unmask() !== own) masked.inner.dispose();
+    if (masked.inner === own) masked.unmask();
+    else masked.dispose();
     await pullWeights(model, slq.weights);
   }
   return logs;

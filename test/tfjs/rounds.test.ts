@@ -178,7 +178,7 @@ describe("a round", () => {
     });
     const other = tiny();
     pushWeights(tf, other, weights[0] as Record<string, Float32Array>);
-    const rest = await slqFit(tf, other, { ...quick, state: states[0] as Uint8Array });
+    const rest = await slqFit(tf, other, { ...quick, slq: undefined, state: states[0] as Uint8Array });
     expect(rest.rounds.map(({ report }) => report.round)).toEqual([2, 3]);
     expect(rest.slq.save()).toEqual(whole.slq.save());
     expect(snapshot(other)).toEqual(snapshot(model));
@@ -204,6 +204,13 @@ describe("a round", () => {
     await expect(fit).rejects.toMatchObject({ code: "aborted", message: "stopped by the caller: enough" });
     expect(epochs).toBe(3);
     expect(model.optimizer).toBe(own);
+    const second = new AbortController();
+    const inBatch = async (): Promise<void> => {
+      second.abort();
+      expect(model.stopTraining).toBe(true);
+    };
+    const stoppedInBatch = slqFit(tf, model, { ...quick, train: inBatch, signal: second.signal });
+    await expect(stoppedInBatch).rejects.toMatchObject({ code: "aborted" });
     const stopped = AbortSignal.abort();
     await expect(slqFit(tf, model, { ...quick, signal: stopped })).rejects.toMatchObject({ code: "aborted" });
     model.dispose();
@@ -248,6 +255,7 @@ describe("a round", () => {
   test("refuses a model that is not compiled, epochs that are no count, and names that it has not", async () => {
     const model = tiny();
     await expect(slqFit(tf, model, { ...quick, epochs: -1 })).rejects.toThrow("epochs must be a count, got -1");
+    await expect(slqFit(tf, model, { ...quick, state: new Uint8Array(8) })).rejects.toThrow("give slq or state");
     expect(() => pushWeights(tf, model, { none: new Float32Array(1) })).toThrow('no float32 weight "none" among fc0/');
     model.dispose();
     const raw = tf.sequential({ layers: [tf.layers.dense({ units: 2, inputShape: [2] })] });
@@ -280,7 +288,7 @@ describe("memory", () => {
 
   test("is as before after a model with rounds is disposed, with its optimizer or with one of each round", async () => {
     const before = tf.memory().numTensors;
-    for (const optimizer of [undefined, () => tf.train.adam(0.01)]) {
+    for (const optimizer of [undefined, () => tf.train.adam(0.01), () => tf.train.momentum(0.01, 0.9)]) {
       const model = tiny("adam");
       await slqFit(tf, model, { ...quick, validation: small, ...(optimizer ? { optimizer } : {}) });
       model.dispose();
