@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { safetensorsHead } from "../src/container/safetensors.ts";
 import { compress } from "../src/index.ts";
-import { collect } from "./collect.ts";
+import { memorySink } from "./memory-sink.ts";
 
 /** Offset, sixteen bytes, their characters. */
 function dump(bytes: Uint8Array): string {
@@ -23,7 +23,7 @@ test("docs/format.md shows the bytes of its example", async () => {
   const model = new Uint8Array(head.length + 32);
   model.set(head);
   model.set(new Uint8Array(weights.buffer), head.length);
-  const { sink, bytes } = collect();
+  const { sink, bytes } = memorySink();
   await compress(model, sink, { levels: 3, granularity: "tensor", include: /w/ });
   const doc = readFileSync(new URL("../docs/format.md", import.meta.url), "utf8");
   expect(doc).toContain(dump(bytes()));

@@ -16,7 +16,7 @@ import type { TensorEntry } from "../../src/formats/format.ts";
 import { onnx } from "../../src/formats/onnx.ts";
 import { inspect, verify } from "../../src/inspect.ts";
 import { byteSource } from "../../src/io/source.ts";
-import { collect } from "../collect.ts";
+import { memorySink } from "../memory-sink.ts";
 import { collect as collectSegments } from "./onnx-fixture.ts";
 
 // ONNX first, as in the command line: it must not take these files for its own.
@@ -32,7 +32,7 @@ beforeAll(async () => {
 });
 
 async function compressed(source: Uint8Array, options: CompressOptions) {
-  const out = collect();
+  const out = memorySink();
   const report = await compress(source, out.sink, { formats, ...options });
   return { report, bytes: out.bytes() };
 }
@@ -66,7 +66,7 @@ describe.each(["detector", "superResolution"] as const)("%s", (which) => {
     expect(inspection).toMatchObject({ format: "caffe", compressed: true });
     expect(await verify(container, bytes, { formats })).toMatchObject({ ok: true, problems: [] });
 
-    const restored = collect();
+    const restored = memorySink();
     await decompress(container, restored.sink, { formats });
     const { bytes: dense } = await compressed(bytes, { ...options, to: "dense" });
     expect(dense.length).toBe(bytes.length);
@@ -85,11 +85,11 @@ describe.each(["detector", "superResolution"] as const)("%s", (which) => {
   });
 
   test("--to onnx is refused", async () => {
-    const sink = collect();
+    const sink = memorySink();
     await expect(compress(models[which], sink.sink, { formats, to: "onnx" })).rejects.toMatchObject({
       code: "unsupported",
     });
-    expect(sink.aborted()).toBeDefined();
+    expect(sink.state()).toBe("aborted");
   });
 });
 

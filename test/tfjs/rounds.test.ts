@@ -11,7 +11,7 @@ import {
   type SlqFitOptions,
   slqFit,
 } from "../../src/adapters/tfjs.ts";
-import { createSlq, presets } from "../../src/slq/index.ts";
+import { createSlq, presets, type Slq } from "../../src/slq/index.ts";
 import { denseModel, snapshot, tf, twoMoons } from "./backend.ts";
 
 const train = twoMoons(256, 1);
@@ -191,6 +191,7 @@ describe("a round", () => {
     const own = model.optimizer;
     const controller = new AbortController();
     let epochs = 0;
+    let engine: Slq | undefined;
     const fit = slqFit(tf, model, {
       ...quick,
       slq: { levels: 3, schedule: { clusters: [1, 3] } },
@@ -198,11 +199,13 @@ describe("a round", () => {
       signal: controller.signal,
       onProgress: ({ phase }, slq) => {
         if (phase === "epoch" && ++epochs === 3) controller.abort(new Error("enough"));
-        if (phase === "frozen") expect(slq.check()).toBeUndefined();
+        engine = slq;
       },
     });
     await expect(fit).rejects.toMatchObject({ code: "aborted", message: "stopped by the caller: enough" });
     expect(epochs).toBe(3);
+    expect(engine?.check()).toBeUndefined();
+    expect(snapshot(model)).toMatchObject(engine?.weights ?? { none: 0 });
     expect(model.optimizer).toBe(own);
     const second = new AbortController();
     const inBatch = async (): Promise<void> => {
