@@ -245,6 +245,21 @@ describe("a round", () => {
     model.dispose();
   });
 
+  test("arrays and variables share no memory: what changes in one is not in the other", async () => {
+    const model = tiny();
+    const start = snapshot(model);
+    const taken = (await layersOf(model))["fc1/kernel"]?.data as Float32Array;
+    taken.fill(5);
+    expect(snapshot(model)).toEqual(start);
+    pushWeights(tf, model, { "fc1/kernel": taken });
+    taken.fill(6);
+    expect(new Set(snapshot(model)["fc1/kernel"])).toEqual(new Set([5]));
+    await pullWeights(model, { "fc1/kernel": taken });
+    taken.fill(7);
+    expect(new Set(snapshot(model)["fc1/kernel"])).toEqual(new Set([5]));
+    model.dispose();
+  });
+
   test("values that a constraint would change stay as they are frozen", async () => {
     const model = tf.sequential();
     const kernelConstraint = tf.constraints.nonNeg();
