@@ -128,7 +128,7 @@ function halving(codes: usize, src: usize, count: usize, thresholdsAt: usize, ha
     const x = load<f32>(src + (i << 2));
     let c: usize = 0;
     for (let s = half; s > 0; s >>= 1) {
-      if (load<f32>(thresholdsAt + ((c + s - 1) << 2)) < x) c += s;
+      c += s & -(<usize>(load<f32>(thresholdsAt + ((c + s - 1) << 2)) < x));
     }
     store<u8>(codes + i, <u8>c);
   }

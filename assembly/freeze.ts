@@ -3,6 +3,7 @@
 // Mask: one byte a weight, 1 free, 0 frozen. The frozen weight i is codebook[codes[i]], to the bit. A codebook lies in 256
 // float32 places, of which those below `levels` are used; with at most 32 levels the four bytes of every value lie in
 // vectors of 16 (byte planes), so that two swizzles look up a byte of 16 weights; above, values are loaded lane by lane.
+import { interleaveHigh8, interleaveLow8 } from "./lookup";
 
 /**
  * Freezes the weights whose code has a byte other than 0 in `freezes` (u8 x 256, 0 or 255): mask 0, weight = value.
@@ -49,8 +50,6 @@ export function freezeBeyond(mask: usize, weights: usize, count: usize, limit: f
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
     const limits = f32x4.splat(limit);
-    const flip = i8x16.splat(below ? -1 : 0);
-    // magnitude < limit is the complement of >=; for "<= limit" the operands change places and so does the sense
     for (; i + 16 <= count; i += 16) {
       const p = weights + (i << 2);
       const a = compare(f32x4.abs(v128.load(p)), limits, below);
@@ -78,6 +77,27 @@ function compare(x: v128, limits: v128, below: i32): v128 {
  * Reads `count` bytes of mask and codes and the codebook as `freeze` does, changes `4 * count` bytes of weights.
  */
 export function snap(weights: usize, mask: usize, codes: usize, count: usize, codebook: usize, levels: i32): usize {
+  return visit(weights, mask, codes, count, codebook, levels, true);
+}
+
+/** Index of the first frozen weight that has other bits than its value, or `count`. Reads as `snap` does, changes nothing. */
+export function firstMoved(weights: usize, mask: usize, codes: usize, count: usize, codebook: usize, levels: i32): usize {
+  return visit(weights, mask, codes, count, codebook, levels, false);
+}
+
+// Holds every frozen weight against its value. With `put` (known where this is inlined) the values are stored and the
+// differences counted; without, it stops at the first.
+// @ts-ignore: decorator
+@inline
+function visit(
+  weights: usize,
+  mask: usize,
+  codes: usize,
+  count: usize,
+  codebook: usize,
+  levels: i32,
+  put: bool,
+): usize {
   let i: usize = 0;
   let moved: usize = 0;
   if (ASC_FEATURE_SIMD) {
@@ -99,22 +119,29 @@ export function snap(weights: usize, mask: usize, codes: usize, count: usize, co
           const b1 = v128.or(i8x16.swizzle(p1, c), i8x16.swizzle(q1, d));
           const b2 = v128.or(i8x16.swizzle(p2, c), i8x16.swizzle(q2, d));
           const b3 = v128.or(i8x16.swizzle(p3, c), i8x16.swizzle(q3, d));
-          const low01 = zipLow(b0, b1);
-          const high01 = zipHigh(b0, b1);
-          const low23 = zipLow(b2, b3);
-          const high23 = zipHigh(b2, b3);
+          const low01 = interleaveLow8(b0, b1);
+          const high01 = interleaveHigh8(b0, b1);
+          const low23 = interleaveLow8(b2, b3);
+          const high23 = interleaveHigh8(b2, b3);
           const frozen = i8x16.eq(v128.load(mask + i), i8x16.splat(0));
           const low = i16x8.extend_low_i8x16_s(frozen);
           const high = i16x8.extend_high_i8x16_s(frozen);
           const p = weights + (i << 2);
-          counts = put(counts, p, v128.shuffle<u16>(low01, low23, 0, 8, 1, 9, 2, 10, 3, 11), i32x4.extend_low_i16x8_s(low));
-          counts = put(counts, p + 16, v128.shuffle<u16>(low01, low23, 4, 12, 5, 13, 6, 14, 7, 15), i32x4.extend_high_i16x8_s(low));
-          counts = put(counts, p + 32, v128.shuffle<u16>(high01, high23, 0, 8, 1, 9, 2, 10, 3, 11), i32x4.extend_low_i16x8_s(high));
-          counts = put(counts, p + 48, v128.shuffle<u16>(high01, high23, 4, 12, 5, 13, 6, 14, 7, 15), i32x4.extend_high_i16x8_s(high));
+          const d0 = four(p, v128.shuffle<u16>(low01, low23, 0, 8, 1, 9, 2, 10, 3, 11), i32x4.extend_low_i16x8_s(low), put);
+          const d1 = four(p + 16, v128.shuffle<u16>(low01, low23, 4, 12, 5, 13, 6, 14, 7, 15), i32x4.extend_high_i16x8_s(low), put);
+          const d2 = four(p + 32, v128.shuffle<u16>(high01, high23, 0, 8, 1, 9, 2, 10, 3, 11), i32x4.extend_low_i16x8_s(high), put);
+          const d3 = four(p + 48, v128.shuffle<u16>(high01, high23, 4, 12, 5, 13, 6, 14, 7, 15), i32x4.extend_high_i16x8_s(high), put);
+          // lanes are -1 where different
+          if (put) counts = i32x4.sub(counts, i32x4.add(i32x4.add(d0, d1), i32x4.add(d2, d3)));
+          else if (v128.any_true(v128.or(v128.or(d0, d1), v128.or(d2, d3)))) break;
         }
       }
     } else {
-      for (; i + 4 <= count; i += 4) counts = put(counts, weights + (i << 2), valuesOf(codebook, codes + i), frozenOf(mask + i));
+      for (; i + 4 <= count; i += 4) {
+        const d = four(weights + (i << 2), valuesOf(codebook, codes + i), frozenOf(mask + i), put);
+        if (put) counts = i32x4.sub(counts, d);
+        else if (v128.any_true(d)) break;
+      }
     }
     moved =
       <usize>i32x4.extract_lane(counts, 0) + <usize>i32x4.extract_lane(counts, 1) +
@@ -123,75 +150,21 @@ export function snap(weights: usize, mask: usize, codes: usize, count: usize, co
   for (; i < count; i++) {
     if (load<u8>(mask + i)) continue;
     const value = load<u32>(codebook + (<usize>load<u8>(codes + i) << 2));
-    moved += <usize>(load<u32>(weights + (i << 2)) != value);
+    if (load<u32>(weights + (i << 2)) == value) continue;
+    if (!put) break;
+    moved++;
     store<u32>(weights + (i << 2), value);
   }
-  return moved;
+  return put ? moved : i;
 }
 
-// Four weights: values where frozen; counts those that changed.
+// Four weights against their values: all ones where frozen and different; with `put`, values are stored where frozen.
 // @ts-ignore: decorator
 @inline
-function put(counts: v128, weights: usize, values: v128, frozen: v128): v128 {
+function four(weights: usize, values: v128, frozen: v128, put: bool): v128 {
   const before = v128.load(weights);
-  const after = v128.bitselect(values, before, frozen);
-  v128.store(weights, after);
-  return i32x4.sub(counts, i32x4.ne(before, after));
-}
-
-/** Index of the first frozen weight that has other bits than its value, or `count`. Reads as `snap` does, changes nothing. */
-export function firstMoved(weights: usize, mask: usize, codes: usize, count: usize, codebook: usize, levels: i32): usize {
-  let i: usize = 0;
-  if (ASC_FEATURE_SIMD) {
-    if (levels <= 32) {
-      if (count >= 16) {
-        const p0 = plane(codebook, 0);
-        const p1 = plane(codebook, 1);
-        const p2 = plane(codebook, 2);
-        const p3 = plane(codebook, 3);
-        const q0 = plane(codebook, 64);
-        const q1 = plane(codebook, 65);
-        const q2 = plane(codebook, 66);
-        const q3 = plane(codebook, 67);
-        for (; i + 16 <= count; i += 16) {
-          const c = v128.load(codes + i);
-          const d = i8x16.sub(c, i8x16.splat(16));
-          const b0 = v128.or(i8x16.swizzle(p0, c), i8x16.swizzle(q0, d));
-          const b1 = v128.or(i8x16.swizzle(p1, c), i8x16.swizzle(q1, d));
-          const b2 = v128.or(i8x16.swizzle(p2, c), i8x16.swizzle(q2, d));
-          const b3 = v128.or(i8x16.swizzle(p3, c), i8x16.swizzle(q3, d));
-          const low01 = zipLow(b0, b1);
-          const high01 = zipHigh(b0, b1);
-          const low23 = zipLow(b2, b3);
-          const high23 = zipHigh(b2, b3);
-          const frozen = i8x16.eq(v128.load(mask + i), i8x16.splat(0));
-          const low = i16x8.extend_low_i8x16_s(frozen);
-          const high = i16x8.extend_high_i8x16_s(frozen);
-          const p = weights + (i << 2);
-          const d0 = differ(p, v128.shuffle<u16>(low01, low23, 0, 8, 1, 9, 2, 10, 3, 11), i32x4.extend_low_i16x8_s(low));
-          const d1 = differ(p + 16, v128.shuffle<u16>(low01, low23, 4, 12, 5, 13, 6, 14, 7, 15), i32x4.extend_high_i16x8_s(low));
-          const d2 = differ(p + 32, v128.shuffle<u16>(high01, high23, 0, 8, 1, 9, 2, 10, 3, 11), i32x4.extend_low_i16x8_s(high));
-          const d3 = differ(p + 48, v128.shuffle<u16>(high01, high23, 4, 12, 5, 13, 6, 14, 7, 15), i32x4.extend_high_i16x8_s(high));
-          if (v128.any_true(v128.or(v128.or(d0, d1), v128.or(d2, d3)))) break;
-        }
-      }
-    } else {
-      for (; i + 4 <= count; i += 4) {
-        if (v128.any_true(differ(weights + (i << 2), valuesOf(codebook, codes + i), frozenOf(mask + i)))) break;
-      }
-    }
-  }
-  for (; i < count; i++) {
-    if (load<u8>(mask + i)) continue;
-    if (load<u32>(weights + (i << 2)) != load<u32>(codebook + (<usize>load<u8>(codes + i) << 2))) break;
-  }
-  return i;
-}
-
-// @ts-ignore: decorator
-@inline
-function differ(weights: usize, values: v128, frozen: v128): v128 {
-  return v128.and(v128.xor(v128.load(weights), values), frozen);
+  if (put) v128.store(weights, v128.bitselect(values, before, frozen));
+  return v128.and(i32x4.ne(before, values), frozen);
 }
 
 // The values of four codes.
@@ -220,18 +193,6 @@ function plane(codebook: usize, at: usize): v128 {
     v = i8x16.replace_lane(v128.shuffle<u8>(v, v, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14), 0, load<i8>(p));
   }
   return v;
-}
-
-// @ts-ignore: decorator
-@inline
-function zipLow(a: v128, b: v128): v128 {
-  return v128.shuffle<u8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-// @ts-ignore: decorator
-@inline
-function zipHigh(a: v128, b: v128): v128 {
-  return v128.shuffle<u8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 /** Number of free weights: the sum of `count` mask bytes, each 0 or 1. */

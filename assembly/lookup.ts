@@ -112,13 +112,13 @@ export function lookupRuns(
 
 // @ts-ignore: decorator
 @inline
-function interleaveLow8(a: v128, b: v128): v128 {
+export function interleaveLow8(a: v128, b: v128): v128 {
   return v128.shuffle<u8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
 // @ts-ignore: decorator
 @inline
-function interleaveHigh8(a: v128, b: v128): v128 {
+export function interleaveHigh8(a: v128, b: v128): v128 {
   return v128.shuffle<u8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 

@@ -79,12 +79,14 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "wlq-bench-"));
   const file = join(folder, "big.f32");
   writeFileSync(file, new Uint8Array(big.buffer));
+  const smallFile = join(folder, "small.f32");
+  writeFileSync(smallFile, new Uint8Array(small.buffer));
   const peers = quick
     ? undefined
     : scikit([
         { file, levels: 16, count: BIG },
         { file, levels: 256, count: 1_000_000 },
-        { file, levels: 16, count: 100_000 },
+        { file: smallFile, levels: 16, count: 100_000 },
       ]);
   rmSync(folder, { recursive: true });
   const peer = (i: number, what: string, optimum: number): Row[] => {

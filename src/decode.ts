@@ -57,11 +57,11 @@ export function tileDecoder(
     const values = scope.f32(codebooksAt, held * levels);
     for (let j = 0; j < held; j++) {
       const group = (base + j) % groups;
-      // what stands behind a scale is one codebook: its entries come again for every group
+      // behind scales stands one codebook for all groups
+      const [first, factor] = scale ? [0, scale.values[group] as number] : [group * levels, 1];
       for (let k = 0; k < levels; k++) {
-        const value = codebook[(group * levels + k) % codebook.length] as number;
         // + 0 turns a negative zero into zero: one bit pattern for one value
-        values[j * levels + k] = Math.fround(value * (scale ? (scale.values[group] as number) : 1)) + 0;
+        values[j * levels + k] = Math.fround((codebook[first + k] as number) * factor) + 0;
       }
     }
     if (!format || !scale) return;

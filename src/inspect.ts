@@ -127,6 +127,19 @@ export async function verify(compressed: Source, original?: Source, options: Fil
       problems.push(error.message);
     }
   }
+  // whole, but is it what readers accept? the first stretch of every coded tensor shows its codebook and scales
+  for (const tensor of problems.length > 0 ? [] : container.header.tensors.values()) {
+    if (!isCoded(tensor)) continue;
+    checkAborted(signal);
+    try {
+      const tiles = container.tiles(tensor);
+      await tiles.next();
+      await tiles.return();
+    } catch (error) {
+      if (!(error instanceof WlqError)) throw error;
+      problems.push(error.message);
+    }
+  }
   if (original === undefined || problems.length > 0) return { ok: problems.length === 0, checked, problems };
   const sqnrDb = await compare(container, original, options, problems);
   return { ok: problems.length === 0, checked, problems, sqnrDb };
