@@ -6,6 +6,7 @@ import { dequantizeSync, init, type QuantizedTensor, quantizeSync } from "../src
 import { onEncoders } from "./kernels/instances.ts";
 import { partition } from "./kernels/partition.ts";
 import { OPTIMA_LEVELS, OPTIMA_ZERO_LEVELS, type Optimum, optimumOf, readOptima } from "./oracle/optima.ts";
+import { optimal } from "./reference/optimal.ts";
 import type { Point } from "./reference/points.ts";
 
 const optima = readOptima();
@@ -75,6 +76,24 @@ test.each(MODELS)("$name: every tensor of 256 weights and more", async (model) =
     tensors++;
   }
   expect(tensors).toBeGreaterThan(10);
+});
+
+test.each(MODELS)("$name: every smaller tensor, held against the plain programme", async (model) => {
+  let tensors = 0;
+  for (const { name, data } of await floatTensors(model)) {
+    if (data.length < 2 || data.length >= 256) continue;
+    const values = [...data];
+    const distinct = new Set(values).size;
+    for (const levels of OPTIMA_LEVELS) {
+      const q = quantizeSync(data, { levels });
+      const got = mseOf(data, dequantizeSync(q));
+      const best = levels < distinct ? optimal(values, undefined, levels).cost / data.length : 0;
+      const tell = `${model.name}/${name}, ${levels} levels: ${got}, the optimum is ${best}`;
+      expect(got, tell).toBeLessThanOrEqual(bound(levels) * best + (best === 0 ? 0 : roundingMse(q)));
+    }
+    tensors++;
+  }
+  expect(tensors).toBeGreaterThan(0);
 });
 
 afterAll(() => {
