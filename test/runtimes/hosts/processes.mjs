@@ -1,0 +1,42 @@
+// Node, Deno and Bun: a process a task.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { HERE } from "../prepare.mjs";
+import { finish } from "./child.mjs";
+
+const installed = (path) => join(HERE, "node_modules", path);
+// a permission that a task does not need is a permission that the package asks for
+const deno = [installed(".bin/deno"), "run", "--no-remote", "--cached-only", "--no-prompt"];
+
+const COMMANDS = {
+  "Node 20": [process.execPath],
+  "Node 24": [installed("node-24/bin/node")],
+  "Node 26": [installed("node-26/bin/node")],
+  "Deno": deno,
+  "Bun": [installed(".bin/bun"), "run"],
+};
+
+export const processes = Object.entries(COMMANDS).map(([name, [command, ...args]]) => ({
+  name,
+  async start(home) {
+    if (!existsSync(command)) return { missing: `${command} is not there` };
+    const { stdout } = await finish(command, ["--version"]);
+    const version = /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? "";
+    if (name.startsWith("Node") && version.split(".")[0] !== name.split(" ")[1]) {
+      return { missing: `the node that runs this is ${version}` };
+    }
+    return {
+      version,
+      async ask(task) {
+        const { code, stdout, stderr } = await finish(command, [...args, "suite/process.mjs", task], { cwd: home });
+        try {
+          return JSON.parse(stdout);
+        } catch {
+          return { error: `exit code ${code}: ${(stderr || stdout).trim().slice(-2000)}` };
+        }
+      },
+      async stop() {},
+    };
+  },
+}));

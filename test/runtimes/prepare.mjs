@@ -1,0 +1,76 @@
+// Prepare: the packed package in an empty folder, beside the suite, and the runtimes to try it in.
+import { execFile } from "node:child_process";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+export const HERE = dirname(fileURLToPath(import.meta.url));
+const ROOT = resolve(HERE, "../..");
+const HOME = join(ROOT, "out/runtimes");
+
+/** Packs what `npm run build` left, installs it into an empty folder as its user does; returns the folder. */
+export async function installPackage() {
+  await rm(HOME, { recursive: true, force: true });
+  await mkdir(HOME, { recursive: true });
+  const packed = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", HOME], { cwd: ROOT });
+  const [{ filename }] = Object.values(JSON.parse(packed.stdout));
+  const manifest = { name: "home", private: true, type: "module" };
+  await writeFile(join(HOME, "package.json"), JSON.stringify(manifest));
+  const options = ["--offline", "--ignore-scripts", "--no-audit", "--no-fund"];
+  await run("npm", ["install", ...options, join(HOME, filename)], { cwd: HOME });
+  await cp(join(HERE, "suite"), join(HOME, "suite"), { recursive: true });
+  return HOME;
+}
+
+/** The files that the package's entries lead to in a page, as an import map. */
+export async function importMap(home) {
+  const { exports } = JSON.parse(await readFile(join(home, "node_modules/wlq/package.json"), "utf8"));
+  const imports = {};
+  for (const [name, target] of Object.entries(exports)) {
+    const path = typeof target === "string" ? target : target.default;
+    imports[name.replace(".", "wlq")] = path.replace(".", "/node_modules/wlq");
+  }
+  return { imports };
+}
+
+/** Installs the runtimes of `package.json` here, unless this has been done since it last changed. */
+export async function installRuntimes() {
+  const lock = await readFile(join(HERE, "package-lock.json"), "utf8");
+  const mark = join(HERE, "node_modules/.installed-lock");
+  if ((await readFile(mark, "utf8").catch(() => "")) === lock) return;
+  await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: HERE, maxBuffer: 1 << 26 });
+  await writeFile(mark, lock);
+}
+
+const BROWSERS = {
+  "/usr/bin/chromium": ["chromium"],
+  "/usr/bin/firefox-esr": ["firefox-esr"],
+  "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser": ["webkit2gtk-driver"],
+  "/usr/bin/xvfb-run": ["xvfb", "xauth"],
+  "/usr/bin/dbus-run-session": ["dbus-x11"],
+};
+
+/** Installs Debian's browsers where this is Debian and we are root; whatever goes wrong, a missing browser is a skip. */
+export async function installBrowsers(tell) {
+  const found = await Promise.all(
+    Object.keys(BROWSERS).map((path) =>
+      readFile(path).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
+  if (found.every(Boolean) || process.getuid?.() !== 0) return;
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  const packages = Object.values(BROWSERS).flat();
+  tell(`installing ${packages.join(", ")}`);
+  try {
+    await run("apt-get", ["-q", "update"], { env, maxBuffer: 1 << 26 });
+    await run("apt-get", ["-yq", "install", "--no-install-recommends", ...packages], { env, maxBuffer: 1 << 26 });
+  } catch (error) {
+    tell(`apt-get failed: ${error.stderr?.trim().split("\n").at(-1) ?? error.message}`);
+  }
+}

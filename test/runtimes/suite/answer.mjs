@@ -1,0 +1,24 @@
+// Answer: one task of the matrix, in whatever runtime this is.
+import { firstResult, throughput } from "./speed.mjs";
+import { conform } from "./suite.mjs";
+
+const TASKS = {
+  /** Both builds one after the other: SIMD as it loads by itself, then scalar, asked for after first use. */
+  hashes: async (load, scalar) => ({ simd: await conform(load), scalar: await conform(load, scalar) }),
+  first: (load) => firstResult(load),
+  speed: (load) => throughput(load),
+};
+
+/**
+ * @param task its name
+ * @param load a module of the package by its import path
+ * @param scalar what `init` takes for the scalar build
+ * @returns `{ value }` or `{ error }`, plain data
+ */
+export async function answer(task, load, scalar = { simd: false }) {
+  try {
+    return { value: await TASKS[task](load, scalar) };
+  } catch (error) {
+    return { error: `${error?.stack ?? error}` };
+  }
+}

@@ -1,0 +1,14 @@
+// Worker: a task from the path of a request, for workerd, where binaries are imported as modules.
+import decode from "wlq/decode.scalar.wasm";
+import encode from "wlq/encode.scalar.wasm";
+import slq from "wlq/slq.scalar.wasm";
+import { answer } from "./answer.mjs";
+import { load } from "./load.mjs";
+
+export default {
+  async fetch(request) {
+    const task = new URL(request.url).pathname.slice(1);
+    if (task === "ready") return new Response("ready");
+    return Response.json(await answer(task, load, { encode, decode, slq }));
+  },
+};
