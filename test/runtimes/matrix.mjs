@@ -64,7 +64,13 @@ async function main() {
   let skipped = 0;
   let expected;
   const widths = [18, 16, 12, 12, 10, 9, 9];
-  const line = (cells) => say(cells.map((cell, i) => cell.padEnd(widths[i])).join(" ").trimEnd());
+  const line = (cells) =>
+    say(
+      cells
+        .map((cell, i) => cell.padEnd(widths[i]))
+        .join(" ")
+        .trimEnd(),
+    );
   line(["runtime", "version", "SIMD", "scalar", "first", "decode", "quantize"]);
   for (const host of HOSTS.filter(({ name }) => new RegExp(flags.only, "i").test(name))) {
     const row = await ask(host, home).catch((error) => ({ name: host.name, error: error.message }));

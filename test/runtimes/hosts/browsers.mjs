@@ -24,6 +24,7 @@ const FIREFOX = {
 const BROWSERS = {
   Chromium: {
     command: "/usr/bin/chromium",
+    version: ["/usr/bin/chromium", "--version"],
     args: (profile, url) => [
       "--headless=new",
       "--no-sandbox",
@@ -39,6 +40,7 @@ const BROWSERS = {
   },
   Firefox: {
     command: "/usr/bin/firefox-esr",
+    version: ["/usr/bin/firefox-esr", "--version"],
     args: (profile, url) => ["--headless", "--no-remote", "--profile", profile, url],
     async prepare(profile) {
       const lines = Object.entries(FIREFOX).map(
@@ -49,6 +51,7 @@ const BROWSERS = {
   },
   WebKit: {
     command: MINI,
+    version: ["dpkg-query", "-W", "webkit2gtk-driver"],
     needs: ["/usr/bin/xvfb-run", "/usr/bin/dbus-run-session"],
     args: (_, url) => ["--private", url],
     wrap: ["xvfb-run", "-a", "dbus-run-session", "--"],
@@ -88,19 +91,22 @@ export const browsers = Object.keys(BROWSERS).flatMap((browser) =>
       const missing = missingBrowser(browser);
       if (missing) return { missing };
       const server = await serve(home, place === "Worker");
+      const { version } = BROWSERS[browser];
       const { child, close } = await openBrowser(browser, server.address);
       let ended = false;
       child.ended.then(() => {
         ended = true;
       });
-      const { stdout } = await finish(BROWSERS[browser].command, ["--version"]);
+      const { stdout } = await finish(version[0], version.slice(1));
       return {
         version: /\d+(\.\d+)+/.exec(stdout)?.[0] ?? "",
         async ask(task) {
           try {
             return await server.ask(task);
           } catch (error) {
-            return { error: `${error.message}${ended ? "; the browser has ended" : ""}: ${child.output().slice(-1500)}` };
+            return {
+              error: `${error.message}${ended ? "; the browser has ended" : ""}: ${child.output().slice(-1500)}`,
+            };
           }
         },
         async stop() {

@@ -13,8 +13,8 @@ const COMMANDS = {
   "Node 20": [process.execPath],
   "Node 24": [installed("node-24/bin/node")],
   "Node 26": [installed("node-26/bin/node")],
-  "Deno": deno,
-  "Bun": [installed(".bin/bun"), "run"],
+  Deno: deno,
+  Bun: [installed(".bin/bun"), "run"],
 };
 
 export const processes = Object.entries(COMMANDS).map(([name, [command, ...args]]) => ({

@@ -5,7 +5,12 @@ import { extname, join, normalize } from "node:path";
 import { importMap } from "../prepare.mjs";
 import { within } from "./child.mjs";
 
-const TYPES = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
+const TYPES = {
+  ".mjs": "text/javascript",
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+  ".html": "text/html",
+};
 // isolated, as a page with threads is; nothing is kept, so that every page is cold
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",

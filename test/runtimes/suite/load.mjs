@@ -1,6 +1,6 @@
 // Load: the package's modules by their import paths, spelled out so that a bundler can follow.
 const MODULES = {
-  "wlq": () => import("wlq"),
+  wlq: () => import("wlq"),
   "wlq/decoder": () => import("wlq/decoder"),
   "wlq/onnx": () => import("wlq/onnx"),
   "wlq/caffe": () => import("wlq/caffe"),

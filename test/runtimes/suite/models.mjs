@@ -72,8 +72,7 @@ const text = (field, value) => message(field, ascii(value));
 export function onnxModel() {
   const initializer = (name, dims, values) =>
     message(5, ...dims.map((dim) => number(1, dim)), number(2, 1), text(8, name), message(9, bytesOf(values)));
-  const node = (op, inputs, output) =>
-    message(1, ...inputs.map((name) => text(1, name)), text(2, output), text(4, op));
+  const node = (op, inputs, output) => message(1, ...inputs.map((name) => text(1, name)), text(2, output), text(4, op));
   const value = (field, name) =>
     message(
       field,

@@ -65,9 +65,9 @@ const QUANTIZATIONS = {
   "17 levels, zero pinned": { levels: 17, pinZero: true },
   "64 levels": { levels: 64 },
   "256 levels": { bits: 8 },
-  "lloyd": { method: "lloyd", levels: 9 },
+  lloyd: { method: "lloyd", levels: 9 },
   "lloyd from quantiles": { method: "lloyd", start: "quantile", levels: 33, steps: 12 },
-  "uniform": { method: "uniform", levels: 32 },
+  uniform: { method: "uniform", levels: 32 },
   "codebook a channel": { granularity: "channel", levels: 8 },
   "codebook a channel, last axis": { granularity: "channel", axis: -1, levels: 4 },
   "codebook a group": { granularity: "group", groupSize: 100, levels: 8 },
@@ -80,7 +80,7 @@ async function tensors(note, { wlq }) {
   const { quantize, quantizeSync, dequantize, dequantizeSync, unpackCodes } = wlq;
   const tensor = { data: weights(300 * 271), shape: [300, 271] };
   const importance = weights(300 * 271, 77).map(Math.abs);
-  const cases = { ...QUANTIZATIONS, "importance": { levels: 16, importance } };
+  const cases = { ...QUANTIZATIONS, importance: { levels: 16, importance } };
   for (const [name, options] of Object.entries(cases)) {
     const q = await quantize(tensor, options);
     const scale = q.scale?.values ?? new Float32Array(0);
@@ -110,19 +110,19 @@ async function optionsAndErrors(note, { wlq, decoder, formats }) {
   const flipped = small.bytes();
   flipped[flipped.length - 3000] ^= 1;
   const cases = {
-    "levels": () => quantize(weights(9), { levels: 1 }),
+    levels: () => quantize(weights(9), { levels: 1 }),
     "levels and bits": () => quantize(weights(9), { levels: 3, bits: 2 }),
-    "kind": () => quantize([1, 2, 3]),
-    "shape": () => quantize({ data: weights(9), shape: [2, 4] }),
-    "NaN": () => quantize(Float32Array.of(1, Number.NaN)),
-    "infinity": () => quantize(Float32Array.of(1, 2, -Infinity)),
-    "truncated": () => compress(damaged, memorySink()),
+    kind: () => quantize([1, 2, 3]),
+    shape: () => quantize({ data: weights(9), shape: [2, 4] }),
+    NaN: () => quantize(Float32Array.of(1, Number.NaN)),
+    infinity: () => quantize(Float32Array.of(1, 2, -Infinity)),
+    truncated: () => compress(damaged, memorySink()),
     "no model": () => compress(new Uint8Array(100).fill(200), memorySink(), { formats }),
-    "empty": () => compress(new Uint8Array(0), memorySink(), { formats }),
-    "twice": () => compress(small.bytes(), memorySink()),
+    empty: () => compress(new Uint8Array(0), memorySink(), { formats }),
+    twice: () => compress(small.bytes(), memorySink()),
     "integers named": () => compress(model, memorySink(), { include: /steps/ }),
     "in graph of safetensors": () => compress(model, memorySink(), { to: "onnx" }),
-    "checksum": () => decompress(flipped, memorySink()),
+    checksum: () => decompress(flipped, memorySink()),
     "no such tensor": async () => (await decoder.open(small.bytes())).tensor("nothing"),
     "not a container": () => decoder.open(model),
   };
@@ -140,9 +140,9 @@ async function files(note, { wlq, formats }) {
   const { compress, decompress, inspect, verify } = wlq;
   const models = { safetensors: safetensorsModel(), onnx: onnxModel(), caffe: caffeModel() };
   const settings = {
-    "default": {},
+    default: {},
     "16 levels, codebooks a channel": { levels: 16, granularity: "channel", scale: "none" },
-    "rules": { levels: 8, tensors: [{ match: /head|w2|fc1/, options: { levels: 256, scale: "none" } }] },
+    rules: { levels: 8, tensors: [{ match: /head|w2|fc1/, options: { levels: 256, scale: "none" } }] },
   };
   for (const [format, model] of Object.entries(models)) {
     await note(`${format}: the model itself`, model);
@@ -188,12 +188,12 @@ async function decoding(note, { wlq, decoder }) {
 async function rounds(note, { slq }) {
   const { createSlq, resumeSlq, presets } = slq;
   const settings = {
-    "slq": { ...presets.slq, levels: 5 },
-    "eslq": { ...presets.eslq, levels: 9, partition: "error" },
-    "inq": { ...presets.inq, levels: 9 },
-    "mlq": { ...presets.mlq, schedule: { states: "depth-first" }, partition: "error" },
-    "reference": { ...presets.reference, levels: 9 },
-    "pruned": { levels: 9, prune: { sparsity: 0.7 } },
+    slq: { ...presets.slq, levels: 5 },
+    eslq: { ...presets.eslq, levels: 9, partition: "error" },
+    inq: { ...presets.inq, levels: 9 },
+    mlq: { ...presets.mlq, schedule: { states: "depth-first" }, partition: "error" },
+    reference: { ...presets.reference, levels: 9 },
+    pruned: { levels: 9, prune: { sparsity: 0.7 } },
   };
   for (const [name, options] of Object.entries(settings)) {
     const layers = { fc1: weights(9001, 20), fc2: weights(3003, 21) };
