@@ -7,9 +7,13 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
-export const HERE = dirname(fileURLToPath(import.meta.url));
+const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = resolve(HERE, "../..");
-const HOME = join(ROOT, "out/runtimes");
+const HOME = join(ROOT, "out/runtimes/home");
+const TOOLS = join(ROOT, "out/runtimes/tools");
+
+/** A file of the packages that `package.json` here asks for. */
+export const tool = (path) => join(TOOLS, "node_modules", path);
 
 /** Packs what `npm run build` left, installs it into an empty folder as its user does; returns the folder. */
 export async function installPackage() {
@@ -36,12 +40,14 @@ export async function importMap(home) {
   return { imports };
 }
 
-/** Installs the runtimes of `package.json` here, unless this has been done since it last changed. */
+/** Installs the runtimes of `package.json` here, out of the way of everything else, unless they are there. */
 export async function installRuntimes() {
   const lock = await readFile(join(HERE, "package-lock.json"), "utf8");
-  const mark = join(HERE, "node_modules/.installed-lock");
+  const mark = tool(".installed");
   if ((await readFile(mark, "utf8").catch(() => "")) === lock) return;
-  await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: HERE, maxBuffer: 1 << 26 });
+  await mkdir(TOOLS, { recursive: true });
+  for (const name of ["package.json", "package-lock.json"]) await cp(join(HERE, name), join(TOOLS, name));
+  await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: TOOLS, maxBuffer: 1 << 26 });
   await writeFile(mark, lock);
 }
 

@@ -1,20 +1,18 @@
 // Node, Deno and Bun: a process a task.
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import process from "node:process";
-import { HERE } from "../prepare.mjs";
+import { tool } from "../prepare.mjs";
 import { finish } from "./child.mjs";
 
-const installed = (path) => join(HERE, "node_modules", path);
 // a permission that a task does not need is a permission that the package asks for
-const deno = [installed(".bin/deno"), "run", "--no-remote", "--cached-only", "--no-prompt"];
+const deno = [tool(".bin/deno"), "run", "--no-remote", "--cached-only", "--no-prompt"];
 
 const COMMANDS = {
   "Node 20": [process.execPath],
-  "Node 24": [installed("node-24/bin/node")],
-  "Node 26": [installed("node-26/bin/node")],
+  "Node 24": [tool("node-24/bin/node")],
+  "Node 26": [tool("node-26/bin/node")],
   Deno: deno,
-  Bun: [installed(".bin/bun"), "run"],
+  Bun: [tool(".bin/bun"), "run"],
 };
 
 export const processes = Object.entries(COMMANDS).map(([name, [command, ...args]]) => ({

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { HERE } from "../prepare.mjs";
+import { tool } from "../prepare.mjs";
 import { PATIENCE, start, within } from "./child.mjs";
 
 const CONFIG = { name: "conformance", main: "suite/workerd.mjs", compatibility_date: "2026-04-01" };
@@ -22,7 +22,7 @@ async function freePort() {
 async function dev(home) {
   const port = await freePort();
   const args = ["dev", "--config", "wrangler.json", "--ip", "127.0.0.1", "--port", String(port)];
-  const child = start(join(HERE, "node_modules/.bin/wrangler"), args, { cwd: home, env: QUIET });
+  const child = start(tool(".bin/wrangler"), args, { cwd: home, env: QUIET });
   const address = `http://127.0.0.1:${port}`;
   let ended = false;
   child.ended.then(() => {
