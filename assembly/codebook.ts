@@ -1,5 +1,7 @@
 // Codebook: intervals of atoms to rounded, ascending, padded values, and the thresholds between them.
+import { decision } from "./cells";
 import { roundTo } from "./half";
+import { log2 } from "./log2";
 
 /**
  * Centroids of the intervals (`bounds`, `kinds` from `optimal`), as float32 rounded to the dtype (`format` as in
@@ -60,6 +62,87 @@ export function tidy(codebook: usize, count: i32, k: i32): i32 {
 }
 
 /**
+ * Codebook (f32, rounded to the dtype, ascending, distinct, `k` at most) of a partition, and between its values the
+ * thresholds (f32 x k - 1): the largest float32 not above the decision, so that code = number of thresholds < x. Values
+ * that rounding made equal share a cell. A pin's own value always has the pin's code. Returns the number of values.
+ */
+export function codebookOfCells(
+  codebook: usize,
+  thresholdsAt: usize,
+  bounds: usize,
+  centers: usize,
+  lengths: usize,
+  k: i32,
+  weight: usize,
+  sum: usize,
+  p0: usize,
+  n0: usize,
+  lambda: f64,
+  held: i32,
+  pin: f32,
+  format: i32,
+): i32 {
+  const atoms = load<i32>(bounds + (<usize>k << 2));
+  const all = load<f64>(n0 + (<usize>atoms << 3));
+  let kept = 0;
+  let nextHeld = -1;
+  for (let i = 0; i < k; i++) {
+    const begin = load<i32>(bounds + (<usize>i << 2));
+    const end = load<i32>(bounds + (<usize>(i + 1) << 2));
+    const p = codebook + (<usize>kept << 2);
+    if (i == held) {
+      store<f32>(p, pin);
+    } else {
+      let w: f64 = 0;
+      let s: f64 = 0;
+      for (let j = begin; j < end; j++) {
+        w += load<f64>(weight + (<usize>j << 3));
+        s += load<f64>(sum + (<usize>j << 3));
+      }
+      // + 0: one zero
+      store<f32>(p, <f32>(s / w) + 0);
+      roundTo(p, 1, format);
+    }
+    if (kept > 0 && !(load<f32>(p - 4) < load<f32>(p))) {
+      // equal to the value before: its cell goes on
+      if (i == held) {
+        store<f32>(p - 4, pin);
+        nextHeld = kept - 1;
+      }
+    } else {
+      if (i == held) nextHeld = kept;
+      store<i32>(bounds + (<usize>kept << 2), begin);
+      kept++;
+    }
+  }
+  store<i32>(bounds + (<usize>kept << 2), atoms);
+  for (let i = 0; i < kept; i++) {
+    const b = <usize>load<i32>(bounds + (<usize>i << 2)) << 3;
+    const e = <usize>load<i32>(bounds + (<usize>i << 2), 4) << 3;
+    store<f64>(centers + (<usize>i << 3), <f64>load<f32>(codebook + (<usize>i << 2)));
+    store<f64>(lengths + (<usize>i << 3), log2(all / max(load<f64>(n0 + e) - load<f64>(n0 + b), 0.5)));
+  }
+  let before = f32.NEGATIVE_INFINITY;
+  for (let i = 0; i < kept - 1; i++) {
+    let t = floor32(decision(i, centers, lengths, bounds, p0, n0, lambda));
+    if (i == nextHeld) t = max(t, pin);
+    if (i + 1 == nextHeld) t = min(t, below(pin));
+    t = max(t, before);
+    store<f32>(thresholdsAt + (<usize>i << 2), t);
+    before = t;
+  }
+  return kept;
+}
+
+// The largest float32 not above x.
+// @ts-ignore: decorator
+@inline
+function floor32(x: f64): f32 {
+  const t = <f32>x;
+  return <f64>t > x ? below(t) : t;
+}
+
+/**
  * Thresholds of an ascending codebook of `k` values: t_i (f32 x k - 1) is the largest float32 that is not nearer to
  * c_{i+1} than to c_i in exact arithmetic, so that nearest code = number of t_i < x with ties to the lower code;
  * +infinity between equal values. Pads with +infinity up to `padded` entries.
@@ -84,13 +167,13 @@ function threshold(a: f64, b: f64): f32 {
   const middle = s * 0.5;
   const t = <f32>middle;
   const over = <f64>t > middle || (<f64>t == middle && lost < 0);
-  return over ? before(t) : t;
+  return over ? below(t) : t;
 }
 
-// The next float32 below.
+/** The next float32 below. */
 // @ts-ignore: decorator
 @inline
-function before(t: f32): f32 {
+export function below(t: f32): f32 {
   const bits = reinterpret<i32>(t);
   if ((bits & 0x7fffffff) == 0) return reinterpret<f32>(<u32>0x80000001);
   return reinterpret<f32>(bits > 0 ? bits - 1 : bits + 1);

@@ -139,9 +139,18 @@ export function histogramWeighted(totals: usize, table: usize, src: usize, impor
 
 /**
  * The non-empty bins as atoms: `weight` and `sum` (f64 each, up to `binCount`; sum = weight * mean value). Returns how
- * many. With `weighted` the totals hold sums already.
+ * many. With `weighted` the totals hold sums already; then `tally` (f64), if that is not 0, gets the number of weights of
+ * each bin from `counts`, the same bins' totals without importance, and bins without importance are atoms, too.
  */
-export function binAtoms(weight: usize, sum: usize, totals: usize, table: usize, weighted: i32): i32 {
+export function binAtoms(
+  weight: usize,
+  sum: usize,
+  totals: usize,
+  table: usize,
+  weighted: i32,
+  tally: usize,
+  counts: usize,
+): i32 {
   let atoms: usize = 0;
   for (let i: u32 = 0; i < <u32>CELLS; i++) {
     // negative cells from the largest magnitude down, then the positive ones up
@@ -156,10 +165,12 @@ export function binAtoms(weight: usize, sum: usize, totals: usize, table: usize,
     for (let j: usize = 0; j < bins; j++) {
       const b = negative ? first + bins - 1 - j : first + j;
       const w = load<f64>(totals + (b << 4));
-      if (w == 0) continue;
+      const n = tally ? load<f64>(counts + (b << 4)) : w;
+      if (n == 0) continue;
       const s = load<f64>(totals + (b << 4), 8);
       store<f64>(weight + (atoms << 3), w);
       store<f64>(sum + (atoms << 3), weighted ? s : w * start + s * spacing);
+      if (tally) store<f64>(tally + (atoms << 3), n);
       atoms++;
     }
   }

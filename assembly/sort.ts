@@ -83,19 +83,29 @@ function insertionSort(values: usize, weight: usize, count: usize): void {
 
 /**
  * Sorted values to atoms: equal values join; `weight` 0 counts each 1. Atoms without weight are left out. Writes
- * `atomWeight` and `atomSum` (f64; sum = weight * value); returns how many atoms.
+ * `atomWeight` and `atomSum` (f64; sum = weight * value); returns how many atoms. `tally` (f64), if that is not 0, gets
+ * how many values each atom stands for, and none is left out.
  */
-export function mergeEqual(atomWeight: usize, atomSum: usize, values: usize, weight: usize, count: usize): i32 {
+export function mergeEqual(
+  atomWeight: usize,
+  atomSum: usize,
+  values: usize,
+  weight: usize,
+  count: usize,
+  tally: usize,
+): i32 {
   let atoms: usize = 0;
   let i: usize = 0;
   while (i < count) {
     const x = load<f32>(values + (i << 2));
     let w: f64 = 0;
+    const first = i;
     do {
       w += weight ? load<f64>(weight + (i << 3)) : 1;
       i++;
     } while (i < count && load<f32>(values + (i << 2)) == x);
-    if (w == 0) continue;
+    if (tally) store<f64>(tally + (atoms << 3), <f64>(i - first));
+    else if (w == 0) continue;
     store<f64>(atomWeight + (atoms << 3), w);
     store<f64>(atomSum + (atoms << 3), w * <f64>x);
     atoms++;

@@ -78,19 +78,26 @@ export class TileCoder {
 
   #prepare(first: number, count: number, padded: number): void {
     const { kernels } = this.#scope;
-    const { codebook, levels, scale } = this.#coding;
+    const { codebook, thresholds, levels, scale } = this.#coding;
     const { groups } = this.#grouping;
     if (scale) this.#scope.f32(this.#shared, levels).set(codebook);
     const target = this.#scope.f32(this.#codebooks, count * levels);
     for (let j = 0; j < count; j++) {
       const group = (first + j) % groups;
       const own = this.#codebooks + j * levels * 4;
+      const factor = scale?.values[group] as number;
       if (scale) {
-        kernels.scaleCodebook(own, this.#shared, levels, scale.values[group] as number, this.#format);
+        kernels.scaleCodebook(own, this.#shared, levels, factor, this.#format);
       } else {
         target.set(codebook.subarray(group * levels, (group + 1) * levels), j * levels);
       }
-      kernels.thresholds(this.#thresholds + j * padded * 4, own, levels, padded);
+      const limits = this.#thresholds + j * padded * 4;
+      kernels.thresholds(limits, own, levels, padded);
+      if (!thresholds) continue;
+      const from = scale ? 0 : group * (levels - 1);
+      this.#scope.f32(limits, levels - 1).set(thresholds.subarray(from, from + levels - 1));
+      // a group of zeros, whose scale is 0, keeps the code of zero
+      if (scale && factor > 0) kernels.scaleCodebook(limits, limits, levels - 1, factor, 0);
     }
   }
 

@@ -1,22 +1,20 @@
 // Cluster: the codebooks of one tensor, found in passes over weights that someone else fetches.
-import type { Grouping } from "./codebook.ts";
+import { type Atoms, atomsOf, SORT_LIMIT, sortedAtoms } from "./atoms.ts";
+import type { Clustering, Grouping } from "./codebook.ts";
+import { ecsqClustering } from "./ecsq.ts";
 import type { ClusterOptions } from "./options.ts";
 import { checkFinite, groupLength, groupRun, type Passes, type Run, TILE } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
-// Groups up to this size are sorted, larger ones go through a histogram.
-const SORT_LIMIT = 16384;
 // Small groups are fetched together, this many weights at a time.
 const BLOCK = 1 << 18;
-// The density that places the bins is taken from 16 stretches of 16,384 weights.
-const SAMPLE_STRETCH = 16384;
-const SAMPLE_STRETCHES = 16;
-// Fewer distinct values than this are counted exactly; the hash table is a quarter full at most.
-const DISTINCT_LIMIT = 4096;
-const DISTINCT_SLOTS = 16384;
-const CELLS = 65536;
 // The largest float32, float16 and bfloat16.
 const LARGEST = [3.4028234663852886e38, 65504, 3.3895313892515355e38] as const;
+
+/** Codebooks, and thresholds, of all groups; levels at most those of the options. */
+export interface GroupClustering extends Clustering {
+  readonly levels: number;
+}
 
 /** Codebooks of all groups: groups x levels float32. */
 export function* clusterGroups(
@@ -24,10 +22,15 @@ export function* clusterGroups(
   grouping: Grouping,
   options: ClusterOptions,
   weighted: boolean,
-): Passes<Float32Array> {
+): Passes<GroupClustering> {
   const { levels } = options;
-  const codebooks = new Float32Array(grouping.groups * levels);
-  if (grouping.count === 0) return codebooks;
+  const codebook = new Float32Array(grouping.groups * levels);
+  if (grouping.count === 0) return { levels, codebook };
+  const found: Clustering[] = [];
+  const keep = (clustering: Clustering, g: number): void => {
+    if (options.method === "ecsq") found.push(clustering);
+    else codebook.set(clustering.codebook, g * levels);
+  };
   const length = groupLength(grouping, 0);
   const mark = scope.mark();
   if (length > SORT_LIMIT) {
@@ -35,7 +38,7 @@ export function* clusterGroups(
     const importance = weighted ? scope.reserve(TILE * 4) : 0;
     for (let g = 0; g < grouping.groups; g++) {
       const run = groupRun(scope, grouping, g, weights, importance);
-      codebooks.set(yield* clusterRun(scope, run, options), g * levels);
+      keep(yield* clusterRun(scope, run, options), g);
     }
   } else {
     const together = Math.min(grouping.groups, Math.max(1, Math.floor(BLOCK / length)));
@@ -48,125 +51,55 @@ export function* clusterGroups(
         const offset = (g - first) * length * 4;
         const count = groupLength(grouping, g);
         checkFinite(scope, grouping, g, 0, weights + offset, importance && importance + offset, count);
-        const codebook = smallCodebook(scope, weights + offset, importance && importance + offset, count, options);
-        codebooks.set(codebook, g * levels);
+        keep(smallCodebook(scope, weights + offset, importance && importance + offset, count, options), g);
       }
     }
   }
   scope.release(mark);
-  return codebooks;
+  return found.length > 0 ? joined(found, levels) : { levels, codebook };
 }
 
-/** The codebook of one run: `levels` float32. */
-export function* clusterRun(scope: EncodeScope, run: Run, options: ClusterOptions): Passes<Float32Array> {
+/**
+ * Codebooks of different lengths side by side, so that codes of values near zero are the same: they are coded together.
+ * Codes before and behind a group's own repeat its first and last value and are never used.
+ */
+function joined(found: readonly Clustering[], most: number): GroupClustering {
+  const nearest = found.map(({ codebook }) => {
+    let best = 0;
+    codebook.forEach((x, i) => {
+      if (Math.abs(x) < Math.abs(codebook[best] as number)) best = i;
+    });
+    return best;
+  });
+  const before = Math.max(...nearest);
+  const behind = Math.max(...found.map(({ codebook }, g) => codebook.length - (nearest[g] as number)));
+  const levels = Math.min(most, Math.max(2, before + behind));
+  const codebook = new Float32Array(found.length * levels);
+  const thresholds = new Float32Array(found.length * (levels - 1));
+  found.forEach((own, g) => {
+    const k = own.codebook.length;
+    const first = Math.min(before - (nearest[g] as number), levels - k);
+    const values = codebook.subarray(g * levels, (g + 1) * levels).fill(own.codebook[k - 1] as number);
+    values.fill(own.codebook[0] as number, 0, first).set(own.codebook, first);
+    const between = thresholds.subarray(g * (levels - 1), (g + 1) * (levels - 1)).fill(Number.POSITIVE_INFINITY);
+    between.fill(Number.NEGATIVE_INFINITY, 0, first).set(own.thresholds as Float32Array, first);
+  });
+  return { levels, codebook, thresholds };
+}
+
+/** The codebook of one run: `levels` float32; with `ecsq` at most so many, and thresholds. */
+export function* clusterRun(scope: EncodeScope, run: Run, options: ClusterOptions): Passes<Clustering> {
   if (options.method === "uniform") return yield* uniformRun(scope, run, options);
   if (run.count <= SORT_LIMIT) {
     yield* run.fetch(0, run.count);
     return smallCodebook(scope, run.weights, run.importance, run.count, options);
   }
   const mark = scope.mark();
-  const atoms = (yield* distinctAtoms(scope, run)) ?? (yield* binnedAtoms(scope, run, options.levels));
-  const codebook = solve(scope, atoms, options);
+  const atoms = yield* atomsOf(scope, run, options.levels, options.method === "ecsq");
+  const clustering = solve(scope, atoms, options);
   scope.release(mark);
   // no weight counts: then all count the same
-  if (!codebook) return yield* clusterRun(scope, { ...run, importance: 0 }, options);
-  return codebook;
-}
-
-interface Atoms {
-  readonly weight: number;
-  readonly sum: number;
-  readonly count: number;
-}
-
-function* distinctAtoms(scope: EncodeScope, run: Run): Passes<Atoms | undefined> {
-  const { kernels } = scope;
-  const mark = scope.mark();
-  const table = scope.reserve(DISTINCT_SLOTS * 24);
-  scope.u8(table, DISTINCT_SLOTS * 24).fill(0);
-  let known = 0;
-  for (let start = 0; start < run.count; start += TILE) {
-    const end = Math.min(run.count, start + TILE);
-    yield* run.fetch(start, end);
-    known = kernels.countDistinct(
-      table,
-      DISTINCT_SLOTS,
-      known,
-      DISTINCT_LIMIT,
-      run.weights,
-      run.importance,
-      end - start,
-    );
-    if (known < 0) {
-      scope.release(mark);
-      return undefined;
-    }
-  }
-  const values = scope.reserve(known * 4);
-  const weight = scope.reserve(known * 8);
-  const count = kernels.distinctEntries(values, weight, table, DISTINCT_SLOTS);
-  return sortedAtoms(scope, values, weight, count);
-}
-
-function sortedAtoms(scope: EncodeScope, values: number, weight: number, count: number): Atoms {
-  const atomWeight = scope.reserve(count * 8);
-  const atomSum = scope.reserve(count * 8);
-  const scratch = scope.reserve(count * 12 + 4096);
-  scope.kernels.sortValues(values, weight, count, scratch);
-  return {
-    weight: atomWeight,
-    sum: atomSum,
-    count: scope.kernels.mergeEqual(atomWeight, atomSum, values, weight, count),
-  };
-}
-
-function* binnedAtoms(scope: EncodeScope, run: Run, levels: number): Passes<Atoms> {
-  const { kernels } = scope;
-  const { count } = run;
-  const cells = scope.reserve(CELLS * 4);
-  const table = scope.reserve(CELLS * 4);
-  const scratch = scope.reserve(2400);
-  scope.u8(cells, CELLS * 4).fill(0);
-  if (count <= SAMPLE_STRETCH * SAMPLE_STRETCHES) {
-    for (let start = 0; start < count; start += TILE) {
-      const end = Math.min(count, start + TILE);
-      yield* run.fetch(start, end);
-      kernels.countCells(cells, run.weights, end - start);
-    }
-  } else {
-    for (let i = 0; i < SAMPLE_STRETCHES; i++) {
-      const start = Math.floor((i * (count - SAMPLE_STRETCH)) / (SAMPLE_STRETCHES - 1));
-      yield* run.fetch(start, start + SAMPLE_STRETCH, false);
-      kernels.countCells(cells, run.weights, SAMPLE_STRETCH);
-    }
-  }
-  const budget = Math.min(65536, Math.max(16384, 1024 * levels));
-  const bins = kernels.layout(table, cells, budget, scratch);
-  const totals = scope.reserve(bins * 16);
-  const packed = run.importance ? 0 : scope.reserve(bins * 8);
-  const weight = scope.reserve(bins * 8);
-  const sum = scope.reserve(bins * 8);
-  scope.u8(totals, bins * 16).fill(0);
-  if (packed) scope.u8(packed, bins * 8).fill(0);
-  let unsettled = 0;
-  for (let start = 0; start < count; start += TILE) {
-    const end = Math.min(count, start + TILE);
-    yield* run.fetch(start, end, run.importance !== 0);
-    if (run.importance) {
-      kernels.histogramWeighted(totals, table, run.weights, run.importance, end - start);
-      continue;
-    }
-    if (unsettled + TILE >= 1 << 24) {
-      kernels.settle(totals, packed, bins);
-      unsettled = 0;
-    }
-    kernels.histogram(packed, table, run.weights, end - start);
-    unsettled += end - start;
-    // the last bin is for what is not finite
-    if (scope.f64(packed + (bins - 1) * 8, 1)[0] !== 0) run.check(start, end);
-  }
-  if (packed) kernels.settle(totals, packed, bins);
-  return { weight, sum, count: kernels.binAtoms(weight, sum, totals, table, run.importance ? 1 : 0) };
+  return clustering ?? (yield* clusterRun(scope, { ...run, importance: 0 }, options));
 }
 
 function smallCodebook(
@@ -175,7 +108,7 @@ function smallCodebook(
   importance: number,
   count: number,
   options: ClusterOptions,
-): Float32Array {
+): Clustering {
   const mark = scope.mark();
   try {
     if (options.method === "uniform") {
@@ -191,8 +124,8 @@ function smallCodebook(
       weight = scope.reserve(count * 8);
       scope.kernels.promote(weight, importance, count);
     }
-    const codebook = solve(scope, sortedAtoms(scope, values, weight, count), options);
-    return codebook ?? smallCodebook(scope, weights, 0, count, options);
+    const atoms = sortedAtoms(scope, values, weight, count, options.method === "ecsq");
+    return solve(scope, atoms, options) ?? smallCodebook(scope, weights, 0, count, options);
   } finally {
     scope.release(mark);
   }
@@ -207,7 +140,8 @@ function cellTarget(levels: number): number {
 }
 
 /** The codebook of the atoms; `undefined` where they have no weight at all. */
-function solve(scope: EncodeScope, atoms: Atoms, options: ClusterOptions): Float32Array | undefined {
+function solve(scope: EncodeScope, atoms: Atoms, options: ClusterOptions): Clustering | undefined {
+  if (options.method === "ecsq") return ecsqClustering(scope, atoms, options);
   const { kernels } = scope;
   const { levels, format } = options;
   const p0 = scope.reserve((atoms.count + 1) * 8);
@@ -221,7 +155,7 @@ function solve(scope: EncodeScope, atoms: Atoms, options: ClusterOptions): Float
   const free = levels - pins;
   if (options.method === "lloyd") {
     lloydCodebook(scope, atoms, count, p0, p1, shift, codebook, options);
-    return scope.f32(codebook, levels).slice();
+    return { codebook: scope.f32(codebook, levels).slice() };
   }
   const bounds = scope.reserve((levels + 1) * 4);
   const kinds = scope.reserve(levels * 4);
@@ -243,7 +177,7 @@ function solve(scope: EncodeScope, atoms: Atoms, options: ClusterOptions): Float
     kernels.optimal(bounds, kinds, p0, p1, count, cells, m, shifted, pins, free, scratch);
   }
   kernels.codebookOf(codebook, bounds, kinds, levels, atoms.weight, atoms.sum, pinValues, format);
-  return scope.f32(codebook, levels).slice();
+  return { codebook: scope.f32(codebook, levels).slice() };
 }
 
 function lloydCodebook(
@@ -294,7 +228,7 @@ function lloydCodebook(
   kernels.tidy(codebook, levels, levels);
 }
 
-function* uniformRun(scope: EncodeScope, run: Run, options: ClusterOptions): Passes<Float32Array> {
+function* uniformRun(scope: EncodeScope, run: Run, options: ClusterOptions): Passes<Clustering> {
   const mark = scope.mark();
   const extremes = scope.reserve(32);
   startMoments(scope, extremes);
@@ -303,9 +237,9 @@ function* uniformRun(scope: EncodeScope, run: Run, options: ClusterOptions): Pas
     yield* run.fetch(start, end);
     scope.kernels.moments(extremes, run.weights, end - start);
   }
-  const codebook = uniform(scope, extremes, options);
+  const clustering = uniform(scope, extremes, options);
   scope.release(mark);
-  return codebook;
+  return clustering;
 }
 
 function startMoments(scope: EncodeScope, at: number): void {
@@ -313,7 +247,7 @@ function startMoments(scope: EncodeScope, at: number): void {
 }
 
 /** `levels` equal steps from minimum to maximum; with a pin, which is zero here, the grid is moved so that zero lies on it. */
-function uniform(scope: EncodeScope, extremes: number, options: ClusterOptions): Float32Array {
+function uniform(scope: EncodeScope, extremes: number, options: ClusterOptions): Clustering {
   const { levels } = options;
   const [, , low = 0, high = 0] = scope.f64(extremes, 4);
   let first = low;
@@ -330,5 +264,5 @@ function uniform(scope: EncodeScope, extremes: number, options: ClusterOptions):
   for (let i = 0; i < levels; i++) values[i] = Math.max(-most, Math.min(most, first + step * i));
   scope.kernels.roundTo(at, levels, options.format);
   scope.kernels.tidy(at, levels, levels);
-  return scope.f32(at, levels).slice();
+  return { codebook: scope.f32(at, levels).slice() };
 }

@@ -39,6 +39,14 @@ export interface QuantizationStats {
   readonly errors: Float64Array;
 }
 
+/** One codebook as it was found. */
+export interface Clustering {
+  /** Ascending values. */
+  readonly codebook: Float32Array;
+  /** Between them, where codes are not those of the nearest value: code = number of thresholds below the weight. */
+  readonly thresholds?: Float32Array;
+}
+
 /** How a quantized tensor is coded; enough, with codebook, scale and codes, to decode it. */
 export interface Coding {
   /** Values a codebook, 2 to 256. */
@@ -50,8 +58,13 @@ export interface Coding {
   /** Weights a group, for group granularity or scale; 0 otherwise. */
   readonly groupSize: number;
   readonly shape: readonly number[];
-  /** groups x levels values, each group ascending; unused entries repeat the last. */
+  /** groups x levels values, each group ascending; unused entries repeat their neighbour. */
   readonly codebook: Float32Array;
+  /**
+   * groups x (levels - 1) float32, each group ascending, where codes are not those of the nearest value: code = number of
+   * thresholds below the weight (divided by its scale). Decoding does without.
+   */
+  readonly thresholds?: Float32Array;
 }
 
 /** One quantized tensor. */

@@ -25,12 +25,12 @@ export function* clusterTensor(scope: EncodeScope, plan: QuantizePlan, weighted:
   const base = { levels, granularity, axis, groupSize, shape };
   if (plan.scale === "none") {
     const grouping = groupingOf(granularity, shape, axis, groupSize);
-    return { ...base, codebook: yield* clusterGroups(scope, grouping, plan.cluster, weighted) };
+    return { ...base, ...(yield* clusterGroups(scope, grouping, plan.cluster, weighted)) };
   }
   const grouping = groupingOf(plan.scale, shape, axis, groupSize);
   const whole = wholeRun(scope, grouping.count, weighted);
-  const { codebook, scale } = yield* clusterScaled(scope, whole, grouping, plan.cluster);
-  return { ...base, codebook, scale: { per: plan.scale, values: scale } };
+  const { scale, ...clustering } = yield* clusterScaled(scope, whole, grouping, plan.cluster);
+  return { ...base, ...clustering, levels: clustering.codebook.length, scale: { per: plan.scale, values: scale } };
 }
 
 /**

@@ -1,14 +1,13 @@
 // Scale: factors per channel or group before one shared codebook, found in turns with it.
 import { clusterRun } from "./cluster.ts";
-import { type Grouping, MOST_GROUPS, runPlace } from "./codebook.ts";
+import { type Clustering, type Grouping, MOST_GROUPS, runPlace } from "./codebook.ts";
 import { WlqError } from "./error.ts";
-import type { ClusterOptions } from "./options.ts";
+import type { ClusterOptions, RateTarget } from "./options.ts";
 import { type Passes, type Run, TILE } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 /** A shared codebook and the scale values of its groups. */
-export interface ScaledCodebook {
-  readonly codebook: Float32Array;
+export interface ScaledCodebook extends Clustering {
   readonly scale: Float32Array;
 }
 
@@ -29,8 +28,8 @@ export function* clusterScaled(
   options: ClusterOptions,
 ): Passes<ScaledCodebook> {
   const scale = new Float32Array(grouping.groups);
-  let codebook = new Float32Array(options.levels);
-  if (grouping.count === 0) return { codebook, scale };
+  let clustering: Clustering = { codebook: new Float32Array(options.levels) };
+  if (grouping.count === 0) return { ...clustering, scale };
   const { groups, inner } = grouping;
   if (groups > MOST_GROUPS && inner > TILE) {
     throw new WlqError(
@@ -41,13 +40,19 @@ export function* clusterScaled(
   const mark = scope.mark();
   const fit = new ScaleFit(scope, whole, grouping, scale);
   yield* fit.start();
+  const target = withoutScales(options.target, grouping);
   for (let turn = 0; turn < TURNS; turn++) {
     // the rounding to the tensor's dtype comes after the product with the scale
-    codebook = new Float32Array(yield* clusterRun(scope, fit.normalized(), { ...options, format: 0 }));
-    yield* fit.refit(codebook);
+    clustering = yield* clusterRun(scope, fit.normalized(), { ...options, target, format: 0 });
+    yield* fit.refit(clustering);
   }
   scope.release(mark);
-  return { codebook, scale };
+  return { ...clustering, scale };
+}
+
+// Scales are a part of the bits a weight that are wanted.
+function withoutScales(target: RateTarget | undefined, { groups, count }: Grouping): RateTarget | undefined {
+  return target?.kind === "bits" ? { kind: "bits", value: target.value - (16 * groups) / count } : target;
 }
 
 /**
@@ -109,10 +114,11 @@ class ScaleFit {
   }
 
   /** Scales that fit the codes of this codebook best. */
-  *refit(codebook: Float32Array): Passes<void> {
+  *refit({ codebook, thresholds }: Clustering): Passes<void> {
     const scope = this.#scope;
     scope.f32(this.#codebook, codebook.length).set(codebook);
     scope.kernels.thresholds(this.#thresholds, this.#codebook, codebook.length, 256);
+    if (thresholds) scope.f32(this.#thresholds, thresholds.length).set(thresholds);
     scope.kernels.assignTable(this.#table, this.#thresholds, codebook.length);
     this.#hold(0, this.#held);
     yield* this.#eachTile(codebook.length, ([, , cross = 0, own = 0], present) => {

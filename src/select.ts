@@ -43,7 +43,9 @@ function optionsFor(
   if (rule?.bits !== undefined && rule.levels === undefined) delete merged.levels;
   if (rule?.granularity !== undefined && rule.scale === undefined) delete merged.scale;
   if (rule?.scale !== undefined && rule.granularity === undefined) delete merged.granularity;
-  if (merged.levels === undefined && merged.bits === undefined) merged.levels = COMPRESS_DEFAULTS.levels;
+  if (merged.levels === undefined && merged.bits === undefined && merged.method !== "ecsq") {
+    merged.levels = COMPRESS_DEFAULTS.levels;
+  }
   merged.axis ??= axis;
   if (merged.scale === undefined && merged.granularity === undefined) {
     const perChannel = countElements(shape) / (shape.at(merged.axis) ?? 1);

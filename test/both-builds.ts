@@ -44,6 +44,7 @@ function parts(q: QuantizedTensor): (number | Numbers)[] {
     q.axis,
     q.groupSize,
     q.codebook,
+    q.thresholds ?? 0,
     q.codes,
     q.scale?.values ?? 0,
     stats.count,

@@ -85,7 +85,7 @@ const names = (...list: string[]): string => `src/(${list.join("|")})\\.ts`;
 const DATA = names("error", "tensor", "codebook", "options", "report", "io/[a-z]+", "formats/format");
 const WASM = "src/wasm/[a-z]+(\\.d)?\\.ts";
 const PASSES = names("passes");
-const STAGES = names("assign", "channels", "cluster", "decode", "scale", "select", "weights");
+const STAGES = names("assign", "atoms", "channels", "cluster", "decode", "ecsq", "scale", "select", "weights");
 const CONTAINER = names("container/[a-z]+");
 const FORMATS = names("formats/(?!format\\b)[a-z-]+");
 const DRIVERS = names("compress", "decoder", "decompress", "init", "inspect", "open", "quantize");
@@ -126,6 +126,9 @@ const LAYERS: Readonly<Record<string, Layer>> = {
 
 /** Arrows beside the rule, each with its reason. */
 const ALLOWED: Readonly<Record<string, string>> = {
+  "src/cluster.ts -> src/atoms.ts": "the weighted points that clustering works on",
+  "src/cluster.ts -> src/ecsq.ts": "one of the ways to a codebook, large enough for a file of its own",
+  "src/ecsq.ts -> src/atoms.ts": "the weighted points that it works on",
   "src/scale.ts -> src/cluster.ts": "scales and the shared codebook are found in turns: one contains the other",
   "src/weights.ts -> src/channels.ts": "reading a channel that lies scattered is a part of reading weights",
 };

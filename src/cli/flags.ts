@@ -16,8 +16,6 @@ const LATER_FLAGS = [
   "outliers",
   "entropy",
   "target-size",
-  "target-bits",
-  "target-sqnr",
   "plan",
   "grid",
   "threads",
@@ -43,6 +41,9 @@ const OPTIONS = {
   method: { type: "string" },
   start: { type: "string" },
   steps: { type: "string" },
+  "target-bits": { type: "string" },
+  "target-sqnr": { type: "string" },
+  lambda: { type: "string" },
   "pin-zero": { type: "boolean" },
   include: { type: "string" },
   exclude: { type: "string" },
@@ -120,6 +121,9 @@ function compressOptions(values: Values): CompressOptions {
   set("method", method(values.method));
   set("start", word("start", values.start, ["linear", "quantile"]));
   set("steps", integer("steps", values.steps));
+  set("targetBits", decimal("target-bits", values["target-bits"]));
+  set("targetSqnr", decimal("target-sqnr", values["target-sqnr"]));
+  set("lambda", decimal("lambda", values.lambda));
   set("pinZero", values["pin-zero"]);
   set("include", pattern("include", values.include));
   set("exclude", pattern("exclude", values.exclude));
@@ -144,8 +148,13 @@ export function word(flag: string, text: string | undefined, allowed: readonly s
 }
 
 function method(text: string | undefined): string | undefined {
-  if (text === "ecsq") throw new UsageError("--method ecsq is not there yet in this version");
-  return word("method", text, ["optimal", "lloyd", "uniform"]);
+  return word("method", text, ["optimal", "lloyd", "uniform", "ecsq"]);
+}
+
+function decimal(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d*\.?\d+(e[+-]?\d+)?$/i.test(text)) throw new UsageError(`--${flag} takes a number, got "${text}"`);
+  return Number(text);
 }
 
 export function pattern(flag: string, text: string | undefined): RegExp | undefined {
@@ -172,6 +181,9 @@ function tensorRule(text: string): TensorRule {
     else if (key === "group-size") options.groupSize = integer(key, value);
     else if (key === "granularity") options[key] = word(key, value, ["tensor", "channel", "group"]);
     else if (key === "scale") options[key] = word(key, value, ["none", "channel", "group"]);
+    else if (key === "target-bits") options.targetBits = decimal(key, value);
+    else if (key === "target-sqnr") options.targetSqnr = decimal(key, value);
+    else if (key === "lambda") options.lambda = decimal(key, value);
     else if (key === "method") options[key] = method(value);
     else if (key === "start") options[key] = word(key, value, ["linear", "quantile"]);
     else if (key === "pin-zero") options.pinZero = word(key, value, ["true", "false"]) === "true";
@@ -194,14 +206,16 @@ export const HELP: string = `wlq quantizes the weights of neural networks to lea
 Formats: safetensors, ONNX and Caffe (.caffemodel), told apart by their content.
 
 How weights are quantized
-  --levels N               values a codebook, 2 to 256 (default ${C.levels}); or --bits N for 2^N
+  --levels N               values a codebook, 2 to 256 (default ${C.levels}; with ecsq at most 256); or --bits N for 2^N
   --granularity WHAT       tensor, channel or group: which weights share a codebook (default ${D.granularity})
   --scale WHAT             none, channel or group: a factor before one shared codebook (default ${C.scale}; with
                            --granularity channel or group: none)
   --group-size N           weights a group (default ${D.groupSize})
   --axis N                 channel axis (default: the output channels, as the format knows them)
   --pin-zero               zeros stay zeros
-  --method HOW             optimal, lloyd or uniform (default ${D.method}); for lloyd: --start linear|quantile, --steps N
+  --method HOW             optimal, lloyd, uniform or ecsq (default ${D.method}); for lloyd: --start linear|quantile, --steps N
+  --target-bits B          for ecsq, which weighs error against entropy-coded size: bits a weight, codebook and scales
+                           counted; or --target-sqnr DB; or --lambda L, the squared error that a bit is worth
 
 Which tensors
   --min-size N             fewest weights that pay (default ${C.minSize})

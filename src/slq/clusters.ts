@@ -51,7 +51,7 @@ function freeClusters(
   const options: ClusterOptions = { levels, method: "optimal", pins, format: layer.format, start: "linear", steps: 0 };
   const mark = workspace.encode.mark();
   try {
-    return distinct(finish(clusterRun(workspace.encode, workspace.freeRun(layer, absolute), options)));
+    return distinct(finish(clusterRun(workspace.encode, workspace.freeRun(layer, absolute), options)).codebook);
   } finally {
     workspace.encode.release(mark);
   }

@@ -108,7 +108,7 @@ test.each(SETS)("atoms of $name: exact, in any order and any tiles", ({ values }
       const totals = totalsOf(i, table, binCount, tiles);
       const weight = i.output(binCount * 8);
       const sum = i.output(binCount * 8);
-      const count = i.kernels.binAtoms(weight, sum, totals, table, 0);
+      const count = i.kernels.binAtoms(weight, sum, totals, table, 0, 0, 0);
       return [count, i.f64(weight, count), i.f64(sum, count).map(unsigned)];
     });
     sameBits(got, [want.length, Float64Array.from(want, (a) => a.weight), Float64Array.from(want, (a) => a.sum)]);
@@ -123,7 +123,7 @@ test("atoms ascend, and none is outside of its bin's values", () => {
       const totals = totalsOf(i, table, bins, [values]);
       const weight = i.output(bins * 8);
       const sum = i.output(bins * 8);
-      const count = i.kernels.binAtoms(weight, sum, totals, table, 0);
+      const count = i.kernels.binAtoms(weight, sum, totals, table, 0, 0, 0);
       return [i.f64(weight, count), i.f64(sum, count).map(unsigned)];
     }) as [Float64Array, Float64Array];
     const means = weight.map((w, a) => (sum[a] as number) / w);
@@ -158,7 +158,7 @@ test.each(SETS)("weighted atoms of $name", ({ values }) => {
     );
     const weight = i.output(bins * 8);
     const sum = i.output(bins * 8);
-    const count = i.kernels.binAtoms(weight, sum, totals, table, 1);
+    const count = i.kernels.binAtoms(weight, sum, totals, table, 1, 0, 0);
     return [count, i.f64(weight, count), i.f64(sum, count).map(unsigned)];
   });
   sameBits(got, [want.length, Float64Array.from(want, (a) => a.weight), Float64Array.from(want, (a) => a.sum)]);

@@ -66,6 +66,7 @@ test.each(KINDS)("$name: equal values join, those without weight go", ({ make })
           i.input(Float32Array.from(entries, (e) => e.value)),
           from,
           count,
+          0,
         );
         return [atoms, i.f64(weight, atoms), i.f64(sum, atoms)];
       });
