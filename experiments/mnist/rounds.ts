@@ -1,0 +1,166 @@
+// Rounds: one method on one network from one seed, through the files of `wlq slq`; what is done is not done again.
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { RoundReport } from "../../src/slq/report.ts";
+import { FLOAT_ROUNDS, type Method, type Network } from "./settings.ts";
+import type { Measured, Trainer } from "./trainer.ts";
+
+/** A round on the validation set, for the curves. */
+export interface RoundResult {
+  readonly round: number;
+  readonly rounds: number;
+  /** Share of the weights that is frozen. */
+  readonly frozen: number;
+  /** After freezing, before training. */
+  readonly before: Measured;
+  /** After training. */
+  readonly after: Measured;
+  /** Epochs since the base network. */
+  readonly epochs: number;
+  /** How many values each layer has in the last round. */
+  readonly values?: Readonly<Record<string, number>>;
+}
+
+/** Everything about one run; files are in `folder`. */
+export interface Run {
+  readonly network: Network;
+  readonly seed: number;
+  readonly method: Method;
+  readonly folder: string;
+  readonly base: string;
+}
+
+/** Where a run's files are: the name says what it is, the digits stand for every option. */
+export function runOf(out: string, network: Network, seed: number, method: Method): Run {
+  const { name, base, retrain, lossImages } = network;
+  const trains = method.family === "one-shot" ? null : { ...retrain, lossImages: method.byLoss ? lossImages : null };
+  const key = keyOf({ name, base, seed, init: method.init, byLoss: method.byLoss, trains });
+  return {
+    network,
+    seed,
+    method,
+    folder: join(out, `${name}-seed${seed}-${method.name}-${key}`),
+    base: join(out, `${name}-seed${seed}-base-${keyOf({ name, base, seed })}.safetensors`),
+  };
+}
+
+const keyOf = (options: object): string =>
+  createHash("sha256").update(JSON.stringify(options)).digest("hex").slice(0, 10);
+
+/** The network that the test set is read with, once the run is complete. */
+export function resultPath(run: Run): string {
+  return join(run.folder, "result.safetensors");
+}
+
+/** Trains what is not there yet; the rounds' results. */
+export async function runRounds(run: Run, trainer: Trainer, keep: boolean): Promise<RoundResult[]> {
+  const { method, folder, base } = run;
+  await mkdir(folder, { recursive: true });
+  const done = join(folder, "rounds.json");
+  const known = await readJson<RoundResult[]>(done);
+  if (known) return known;
+  if (!existsSync(base)) {
+    const { network, seed } = run;
+    await trainer.run({ do: "new", ...network.base, seed, batches: batchSeed(seed, 0), out: base });
+  }
+  const rounds = method.init ? await initialRounds(run) : FLOAT_ROUNDS;
+  const results: RoundResult[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    const path = join(folder, `round${round}.json`);
+    let result = await readJson<RoundResult>(path);
+    if (!result) {
+      result = await runRound(run, trainer, round, rounds);
+      await writeWhole(path, result);
+    }
+    results.push(result);
+    if (!keep && round > 1) await removeRound(folder, round - 1);
+  }
+  await finish(run, rounds);
+  await writeWhole(done, results);
+  if (!keep) await removeRound(folder, rounds);
+  return results;
+}
+
+// `wlq slq init`; the number of rounds.
+async function initialRounds({ folder, base, method }: Run): Promise<number> {
+  const status = await wlq<{ rounds: number }>("init", base, statePath(folder, 0), ...(method.init ?? []));
+  return status.rounds;
+}
+
+const statePath = (folder: string, round: number): string => join(folder, `state${round}.safetensors`);
+const trainedPath = (folder: string, round: number): string => join(folder, `trained${round}.safetensors`);
+
+async function runRound(run: Run, trainer: Trainer, round: number, rounds: number): Promise<RoundResult> {
+  const { folder, base, method, network } = run;
+  const trained = round === 1 ? base : trainedPath(folder, round - 1);
+  let state = trained;
+  let frozen = 0;
+  let values: Record<string, number> | undefined;
+  if (method.init) {
+    state = statePath(folder, round);
+    const report = await nextState(run, trainer, round, trained);
+    frozen = report.frozen / report.weights;
+    if (report.done) values = Object.fromEntries(report.layers.map(({ name, clusters }) => [name, clusters.length]));
+  }
+  const before = await trainer.measure(state, "validation");
+  if (method.family === "one-shot") return { round, rounds, frozen, before, after: before, epochs: 0, ...(values && { values }) };
+
+  const { biasEpochs, epochs: all, ...training } = network.retrain;
+  const each = (all - biasEpochs) / (rounds - 1);
+  const epochs = round < rounds ? each : biasEpochs;
+  const out = trainedPath(folder, round);
+  await trainer.run({ do: "train", ...training, epochs, batches: batchSeed(run.seed, round), state, out });
+  const after = await trainer.measure(out, "validation");
+  const total = round < rounds ? round * each : all;
+  return { round, rounds, frozen, before, after, epochs: total, ...(values && { values }) };
+}
+
+async function nextState(run: Run, trainer: Trainer, round: number, trained: string): Promise<RoundReport> {
+  const { folder, method, network } = run;
+  const before = statePath(folder, round - 1);
+  const losses = join(folder, "losses.json");
+  if (method.byLoss) {
+    const probe = join(folder, "probe.safetensors");
+    await wlq("probe", before, trained, probe);
+    await trainer.run({ do: "losses", state: before, trained, probe, out: losses, images: network.lossImages });
+    await rm(probe);
+  }
+  const given = method.byLoss ? ["--losses", losses] : [];
+  return await wlq<RoundReport>("next", before, trained, statePath(folder, round), ...given);
+}
+
+// All methods see the same batches in the same round: differences are paired.
+const batchSeed = (seed: number, round: number): number => 1000 * seed + round;
+
+async function finish({ folder, method }: Run, rounds: number): Promise<void> {
+  const last = method.family === "one-shot" ? statePath(folder, rounds) : trainedPath(folder, rounds);
+  await rename(last, join(folder, "result.safetensors"));
+}
+
+async function removeRound(folder: string, round: number): Promise<void> {
+  const files = [statePath(folder, round - 1), trainedPath(folder, round - 1), join(folder, "losses.json")];
+  for (const file of files) await rm(file, { force: true });
+}
+
+/** Runs `wlq slq …` of the built package; its report. */
+async function wlq<T>(...args: string[]): Promise<T> {
+  const { stdout } = await promisify(execFile)(process.execPath, ["dist/cli.js", "slq", ...args, "--json", "--quiet"], {
+    maxBuffer: 1 << 26,
+  });
+  return JSON.parse(stdout) as T;
+}
+
+/** A file that an interrupted run left is whole or not there. */
+export async function writeWhole(path: string, data: unknown): Promise<void> {
+  await writeFile(`${path}.part`, JSON.stringify(data));
+  await rename(`${path}.part`, path);
+}
+
+/** `undefined` where there is no such file. */
+export async function readJson<T>(path: string): Promise<T | undefined> {
+  return existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as T) : undefined;
+}

@@ -1,0 +1,146 @@
+// Settings: the networks, how each is trained, and the methods that are compared, as data.
+
+/** Plain SGD training: epochs may be a fraction; the rate falls to zero along a cosine. */
+export interface Training {
+  readonly epochs: number;
+  readonly rate: number;
+  readonly decay: number;
+  /** Of the training images, the first so many; absent: all 55 000. */
+  readonly images?: number;
+}
+
+/** One network and its training. */
+export interface Network {
+  readonly name: "lenet-300-100" | "lenet-5";
+  /** The float network that all methods start from. */
+  readonly base: Training;
+  /**
+   * Of every method, in all: each round but the last gets the same part of the epochs; after the last, when all weights
+   * are frozen, biases alone are trained, for `biasEpochs` of them.
+   */
+  readonly retrain: Training & { readonly biasEpochs: number };
+  /** Validation images on which the loss of each cluster is measured. */
+  readonly lossImages: number;
+  /** Share of each layer's weights that pruning sets to zero. */
+  readonly sparsity: Readonly<Record<string, number>>;
+}
+
+/** How a network is quantized. */
+export interface Method {
+  readonly name: string;
+  /** In tables and plots. */
+  readonly family: "float" | "one-shot" | "INQ" | "SLQ" | "ESLQ" | "MLQ" | "prune + SLQ";
+  readonly levels: number | null;
+  /** Arguments of `wlq slq init`; none for the float network, which is trained on without masks. */
+  readonly init: readonly string[] | null;
+  /** Clusters freeze by the loss they cause, measured on validation images. */
+  readonly byLoss: boolean;
+  /** The grid of a one-shot method. */
+  readonly grid?: "free" | "pow2" | "inq";
+}
+
+/** The float network goes on in as many rounds as SLQ with 17 levels. */
+export const FLOAT_ROUNDS = 5;
+
+export const NETWORKS: readonly Network[] = [
+  {
+    name: "lenet-300-100",
+    base: { epochs: 20, rate: 0.1, decay: 5e-4 },
+    retrain: { epochs: 12, rate: 0.05, decay: 5e-4, biasEpochs: 1 },
+    lossImages: 5000,
+    sparsity: { fc1: 0.92, fc2: 0.91, fc3: 0.74 },
+  },
+  {
+    name: "lenet-5",
+    base: { epochs: 12, rate: 0.05, decay: 5e-4 },
+    retrain: { epochs: 4.5, rate: 0.02, decay: 5e-4, biasEpochs: 0.5 },
+    lossImages: 2000,
+    sparsity: { conv1: 0.34, conv2: 0.88, fc1: 0.94, fc2: 0.81 },
+  },
+];
+
+/** A few minutes: few images, few epochs. */
+export const QUICK_NETWORK: Network = {
+  name: "lenet-300-100",
+  base: { epochs: 4, rate: 0.1, decay: 5e-4, images: 8000 },
+  retrain: { epochs: 4, rate: 0.05, decay: 5e-4, biasEpochs: 1, images: 8000 },
+  lossImages: 1000,
+  sparsity: { fc1: 0.92, fc2: 0.91, fc3: 0.74 },
+};
+
+const slq = (levels: number): Method => ({
+  name: `slq-${levels}`,
+  family: "SLQ",
+  levels,
+  init: ["--preset", "slq", "--levels", String(levels)],
+  byLoss: true,
+});
+
+const eslq = (levels: number): Method => ({
+  name: `eslq-${levels}`,
+  family: "ESLQ",
+  levels,
+  init: ["--preset", "eslq", "--levels", String(levels)],
+  byLoss: true,
+});
+
+// INQ's own portions: 2 bits (3 levels) have ten of them
+const inq = (levels: number): Method => ({
+  name: `inq-${levels}`,
+  family: "INQ",
+  levels,
+  init: [
+    ...["--preset", "inq", "--levels", String(levels)],
+    ...(levels === 3 ? ["--schedule", "20%,40%,60%,70%,80%,85%,90%,95%,97.5%,100%"] : []),
+  ],
+  byLoss: false,
+});
+
+const oneShot = (levels: number, grid: "free" | "pow2" | "inq"): Method => ({
+  name: `one-shot-${grid}-${levels}`,
+  family: "one-shot",
+  levels,
+  init: [
+    ...["--grid", grid, "--levels", String(levels), "--schedule", String(levels), "--partition", "magnitude"],
+    ...(levels === 3 && grid === "free" ? ["--no-pin-zero"] : []),
+  ],
+  byLoss: false,
+  grid,
+});
+
+const FLOAT: Method = { name: "float", family: "float", levels: null, init: null, byLoss: false };
+
+function pruned(network: Network, levels: number): Method {
+  const rules = Object.entries(network.sparsity).map(([layer, share]) => `${layer}=sparsity:${share}`);
+  return {
+    name: `prune-slq-${levels}`,
+    family: "prune + SLQ",
+    levels,
+    init: [
+      ...["--preset", "slq", "--levels", String(levels), "--schedule", `3,${levels}`],
+      ...["--prune", "0.9", "--prune-schedule", "70%,90%,100%"],
+      ...rules.flatMap((rule) => ["--layer", rule]),
+    ],
+    byLoss: true,
+  };
+}
+
+/** All methods of a network, the float one first. */
+export function methodsOf(network: Network): Method[] {
+  return [
+    FLOAT,
+    ...[17, 9, 5, 3].map((levels) => oneShot(levels, "free")),
+    ...[17, 9].map((levels) => oneShot(levels, "pow2")),
+    ...[17, 9, 5, 3].map((levels) => oneShot(levels, "inq")),
+    ...[17, 9, 5].map(slq),
+    ...[17, 9].map(eslq),
+    { name: "mlq-3", family: "MLQ", levels: 3, init: ["--preset", "mlq"], byLoss: true },
+    pruned(network, 5),
+    ...[17, 9, 5, 3].map(inq),
+  ];
+}
+
+/** The methods of the short form. */
+export function quickMethods(): Method[] {
+  return [FLOAT, oneShot(5, "free"), slq(5)];
+}
