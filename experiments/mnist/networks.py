@@ -8,12 +8,13 @@ import numpy as np
 class Lenet300:
     layers = ["fc1", "fc2", "fc3"]
     shapes = [(300, 784), (100, 300), (10, 100)]
+    rectified = ["fc1", "fc2"]
 
     def stage(self, i, tensors, x):
         layer = self.layers[i]
         x = x @ tensors[f"{layer}.weight"].T
         x += tensors[f"{layer}.bias"]
-        return x if i == 2 else np.maximum(x, 0, out=x)
+        return x if layer not in self.rectified else np.maximum(x, 0, out=x)
 
     def gradients(self, tensors, x, y):
         values = [x]
@@ -38,6 +39,7 @@ class Lenet5:
 
     layers = ["conv1", "conv2", "fc1", "fc2"]
     shapes = [(20, 1, 5, 5), (50, 20, 5, 5), (500, 800), (10, 500)]
+    rectified = ["fc1"]
 
     def __init__(self):
         try:
@@ -64,7 +66,7 @@ class Lenet5:
         if i < 2:
             return f.max_pool2d(f.conv2d(x, weight.to(memory_format=self.torch.channels_last), bias), 2)
         x = f.linear(x.flatten(1), weight, bias)
-        return f.relu(x) if i == 2 else x
+        return f.relu(x) if self.layers[i] in self.rectified else x
 
     def gradients(self, tensors, x, y):
         parameters = {name: self.torch.from_numpy(t).requires_grad_() for name, t in tensors.items()}
@@ -84,12 +86,12 @@ def softmax(logits):
 
 
 def new_tensors(network, seed):
-    """He's start, rows in the network's order."""
+    """He's start where a rectifier follows, LeCun's where none does."""
     rng = np.random.default_rng(seed)
     tensors = {}
     for layer, shape in zip(network.layers, network.shapes):
-        fan_in = np.prod(shape[1:])
-        tensors[f"{layer}.weight"] = rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
+        gain = 2 if layer in network.rectified else 1
+        tensors[f"{layer}.weight"] = rng.normal(0, np.sqrt(gain / np.prod(shape[1:])), shape).astype(np.float32)
         tensors[f"{layer}.bias"] = np.zeros(shape[0], np.float32)
     return tensors
 

@@ -6,7 +6,7 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { RoundReport } from "../../src/slq/report.ts";
-import { FLOAT_ROUNDS, type Method, type Network } from "./settings.ts";
+import { FLOAT, FLOAT_ROUNDS, type Method, type Network } from "./settings.ts";
 import type { Measured, Trainer } from "./trainer.ts";
 
 /** A round on the validation set, for the curves. */
@@ -31,21 +31,31 @@ export interface Run {
   readonly seed: number;
   readonly method: Method;
   readonly folder: string;
+  /** The network that it starts from. */
   readonly base: string;
 }
 
-/** Where a run's files are: the name says what it is, the digits stand for every option. */
+/**
+ * Where a run's files are: the name says what it is, the digits stand for every option. One-shot clustering starts from
+ * the float network that all are compared with, trained for as many epochs as they are; everything else from the base.
+ */
 export function runOf(out: string, network: Network, seed: number, method: Method): Run {
   const { name, base, retrain, lossImages } = network;
-  const trains = method.family === "one-shot" ? null : { ...retrain, lossImages: method.byLoss ? lossImages : null };
+  const trains = { ...retrain, lossImages: method.byLoss ? lossImages : null };
   const key = keyOf({ name, base, seed, init: method.init, byLoss: method.byLoss, trains });
+  const oneShot = method.family === "one-shot";
   return {
     network,
     seed,
     method,
     folder: join(out, `${name}-seed${seed}-${method.name}-${key}`),
-    base: join(out, `${name}-seed${seed}-base-${keyOf({ name, base, seed })}.safetensors`),
+    base: oneShot ? resultPath(runOf(out, network, seed, FLOAT)) : basePath(out, network, seed),
   };
+}
+
+/** The trained float network that all methods of a seed start from. */
+export function basePath(out: string, { name, base }: Network, seed: number): string {
+  return join(out, `${name}-seed${seed}-base-${keyOf({ name, base, seed })}.safetensors`);
 }
 
 const keyOf = (options: object): string =>
@@ -110,8 +120,8 @@ async function runRound(run: Run, trainer: Trainer, round: number, rounds: numbe
   if (method.family === "one-shot") return { round, rounds, frozen, before, after: before, epochs: 0, ...(values && { values }) };
 
   const { biasEpochs, epochs: all, ...training } = network.retrain;
-  const each = (all - biasEpochs) / (rounds - 1);
-  const epochs = round < rounds ? each : biasEpochs;
+  const each = method.init ? (all - biasEpochs) / (rounds - 1) : all / rounds;
+  const epochs = method.init && round === rounds ? biasEpochs : each;
   const out = trainedPath(folder, round);
   await trainer.run({ do: "train", ...training, epochs, batches: batchSeed(run.seed, round), state, out });
   const after = await trainer.measure(out, "validation");

@@ -44,7 +44,7 @@ export const SLQ_HELP: string = `wlq slq quantizes a network round by round, whi
   wlq slq next STATE TRAINED STATE2   a round: cluster, freeze, new masks; TRAINED: the state's tensors after training
   wlq slq status STATE                how far it is
   wlq slq probe STATE TRAINED PROBE   the clusters of the next round, for measuring losses
-  wlq slq finish STATE OUT            the quantized model, in the model's format
+  wlq slq finish STATE [TRAINED] OUT  the quantized model, in the model's format; TRAINED: biases trained after the last round
 
 A state is a safetensors file. Train with every update multiplied by <name>.mask (1 free, 0 frozen), after momentum and
 weight decay; tensors without a mask train freely. The first round needs no training: give STATE as TRAINED.
@@ -126,10 +126,14 @@ export async function slqCommand(args: readonly string[], tools: Tools): Promise
       });
     }
     case "finish": {
-      const [state, out] = names(files, "finish", "STATE OUT");
-      return await between([state], out, tools, async ([source], folder) => {
+      const [state, trained, out] =
+        files.length === 3
+          ? names(files, "finish", "STATE TRAINED OUT")
+          : [files[0] ?? "", undefined, names(files, "finish", "STATE OUT")[1]];
+      const inputs = trained === undefined ? [state] : [state, trained];
+      return await between(inputs, out, tools, async ([source, weights], folder) => {
         const companion = (name: string): Sink => tools.companionSink(state, out, name, new Set());
-        const status = await finishState(source, fileSink(out), { ...folder, companion });
+        const status = await finishState(source, fileSink(out), { ...folder, companion, trained: weights });
         const levels = Math.max(...status.layers.map((layer) => layer.codebook.length));
         const how = `wlq compress ${out} ${out}.wlq --levels ${levels} --scale none --min-size 0`;
         return show(

@@ -118,7 +118,7 @@ export class Slq {
       if (plan.across && by === "magnitude") {
         throw new TypeError('across compares losses or errors: give next({ evaluate }), or partition "error"');
       }
-      if (!snap) this.#refuseMoved();
+      if (!snap) this.refuseMoved();
       const snapped = snap ? this.snap() : 0;
       const measured = by === "loss" && evaluate && !losses ? new Losses(evaluate, plan.evaluations) : undefined;
       const report = await new Round(this.#state, this.#workspace, by, measured, losses).run(snapped);
@@ -130,7 +130,7 @@ export class Slq {
   /** The clusters of the coming round, for losses that are measured elsewhere: `next({ losses })`. Changes no weight. */
   async probe(): Promise<Probe[]> {
     return await this.#alone(async () => {
-      this.#refuseMoved();
+      this.refuseMoved();
       return await new Round(this.#state, this.#workspace, "error").probe(({ name, codebook, frozen, codes }) => ({
         layer: name,
         codebook: codebook.slice(),
@@ -162,7 +162,7 @@ export class Slq {
    * @throws WlqError `moved` if a frozen weight is not what it was
    */
   save(): Uint8Array<ArrayBuffer> {
-    this.#refuseMoved();
+    this.refuseMoved();
     return stateBytes(this.#state, this.fingerprint, this.#workspace);
   }
 
@@ -170,7 +170,8 @@ export class Slq {
     return Object.fromEntries(this.#state.layers.map((layer) => [layer.name, of(layer)]));
   }
 
-  #refuseMoved(): void {
+  /** Throws WlqError `moved`, naming layer, index and both values, if a frozen weight is not what it was. */
+  refuseMoved(): void {
     const moved = this.check();
     if (!moved) return;
     const { layer, index, expected, actual } = moved;

@@ -206,6 +206,7 @@ export async function nextState(
   return await abortOnError(sink, async () => {
     const { losses, snap, signal } = options;
     const { read, workspace, slq, parts } = await openTrained(byteSource(state), trained, options);
+    refuseDone(slq);
     const report = await slq.next({ losses, snap });
     const { [STATE_KEY]: _, ...metadata } = read.header.metadata;
     const order = [...read.header.tensors.keys()];
@@ -229,6 +230,7 @@ export async function probeState(
 ): Promise<Probe[]> {
   return await abortOnError(sink, async () => {
     const { slq, read } = await openTrained(byteSource(state), trained, options);
+    refuseDone(slq);
     const probes = await slq.probe();
     const parts = probes.flatMap(({ layer, codebook, codes }) => {
       const shape = read.state.layers.find(({ name }) => name === layer)?.shape ?? [codes.length];
@@ -271,7 +273,6 @@ async function openTrained(
   const read = await readState(source, workspace);
   const { state, header, own } = read;
   const slq = new Slq(state, workspace);
-  if (slq.done) throw new WlqError("unsupported", `all ${slq.rounds} rounds of this state are done: finish it`);
   const model = await openModel(byteSource(trained), formats, { resolve });
   const entries = new Map(model.tensors.map((entry) => [entry.name, entry]));
   const wanted = [...header.tensors.values()].filter(({ name }) => !own.has(name) && name !== MODEL_NAME);
@@ -295,6 +296,10 @@ async function openTrained(
   return { read, workspace, slq, parts };
 }
 
+function refuseDone(slq: Slq): void {
+  if (slq.done) throw new WlqError("unsupported", `all ${slq.rounds} rounds of this state are done: finish it`);
+}
+
 function checkSame(tensor: SafeTensor, entry: TensorEntry | undefined): void {
   const { name, dtype, shape } = tensor;
   const want = `${dtype} [${shape.join(", ")}]`;
@@ -310,10 +315,20 @@ function rangeOf(source: ByteSource, { offset, byteLength }: SafeTensor): Segmen
   return copySegment({ read: (start, end) => source.read(offset + start, offset + end) }, 0, byteLength);
 }
 
-/** The quantized model, in the format that the state was made from. Throws `unsupported` while rounds are left. */
-export async function finishState(source: Source, sink: Sink, options: FileOptions = {}): Promise<SlqStatus> {
+/** Options of {@link finishState}. */
+export interface FinishOptions extends FileOptions {
+  /** A model file with the state's tensors: those without a mask (biases, norms) were trained after the last round. */
+  readonly trained?: Source | undefined;
+}
+
+/**
+ * The quantized model, in the format that the state was made from.
+ *
+ * @throws WlqError `unsupported` while rounds are left, `moved` if a frozen weight of `trained` has moved
+ */
+export async function finishState(source: Source, sink: Sink, options: FinishOptions = {}): Promise<SlqStatus> {
   return await abortOnError(sink, async () => {
-    const { formats = [], companion, signal } = options;
+    const { formats = [], companion, signal, trained } = options;
     const bytes = byteSource(source);
     const read = await open(source);
     const now = status(read, new Workspace());
@@ -323,21 +338,31 @@ export async function finishState(source: Source, sink: Sink, options: FileOptio
         `the state is at round ${now.round} of ${now.rounds}: ${now.rounds - now.round} are left`,
       );
     }
-    await writeAll(writings(sink, await finished(read, bytes, formats), companion), signal);
+    const parts = trained ? await trainedParts(bytes, trained, options) : [];
+    const contents = new Map(parts.map(({ name, content }) => [name, content]));
+    await writeAll(writings(sink, await finished(read, bytes, formats, contents), companion), signal);
     return now;
   });
+}
+
+async function trainedParts(source: ByteSource, trained: Source, options: FileOptions): Promise<StatePart[]> {
+  const { slq, parts } = await openTrained(source, trained, options);
+  slq.refuseMoved();
+  return parts;
 }
 
 async function finished(
   { header, own }: ReadState,
   source: ByteSource,
   formats: NonNullable<FileOptions["formats"]>,
+  contents: ReadonlyMap<string, Segment>,
 ): Promise<OutputFiles> {
+  const contentOf = (t: SafeTensor): Segment => contents.get(t.name) ?? rangeOf(source, t);
   const kept = [...header.tensors.values()].filter(({ name }) => !own.has(name) && name !== MODEL_NAME);
   const name = formatOf(header.metadata);
   if (name === "safetensors") {
     const { [STATE_KEY]: _, [FORMAT_KEY]: __, ...metadata } = header.metadata;
-    return { main: [safetensorsHead(kept, metadata), ...kept.map((t) => rangeOf(source, t))], companions: new Map() };
+    return { main: [safetensorsHead(kept, metadata), ...kept.map(contentOf)], companions: new Map() };
   }
   const format = formats.find((f) => f.name === name);
   const part = header.tensors.get(MODEL_NAME);
@@ -356,7 +381,7 @@ async function finished(
     },
   };
   const model = await format.open(inner, { skeleton: true });
-  return await model.dense(new Map(kept.map((t) => [t.name, rangeOf(source, t)])));
+  return await model.dense(new Map(kept.map((t) => [t.name, contentOf(t)])));
 }
 
 // A sink that the writer never had is aborted here.

@@ -43,6 +43,27 @@ test("init, next, status, finish, compress: exact", async () => {
   expect((await wlq(["verify", `${file("quantized")}.wlq`, file("quantized")])).code).toBe(0);
 });
 
+test("finish with what was trained after the last round: other tensors from there, moved weights refused", async () => {
+  await slq("init", file("model"), file("f0"), "--levels", "3", "--schedule", "3");
+  await slq("next", file("f0"), file("f0"), file("f1"));
+  const finished = await slq("finish", file("f1"), file("f2"));
+  expect(finished.code).toBe(0);
+  const quantized = readFileSync(file("f2"));
+  const biased = Buffer.from(quantized);
+  const header = JSON.parse(biased.subarray(8, 8 + Number(biased.readBigUInt64LE(0))).toString());
+  const start = 8 + Number(biased.readBigUInt64LE(0));
+  biased.writeFloatLE(0.75, start + header["fc.bias"].data_offsets[0]);
+  writeFileSync(file("f3"), biased);
+  expect((await slq("finish", file("f1"), file("f3"), file("f4"))).code).toBe(0);
+  expect(readFileSync(file("f4")).equals(biased)).toBe(true);
+  expect(readFileSync(file("f4")).equals(quantized)).toBe(false);
+  biased.writeFloatLE(9, start + header["fc.weight"].data_offsets[0]);
+  writeFileSync(file("f3"), biased);
+  const refused = await slq("finish", file("f1"), file("f3"), file("f5"));
+  expect(refused).toMatchObject({ code: 3, err: expect.stringMatching(/weight 0 was frozen at \S+ and is 9/) });
+  expect(existsSync(file("f5"))).toBe(false);
+});
+
 test("a moved weight: exit 3, both values, no file; --snap goes on", async () => {
   await slq("init", file("model"), file("m0"), "--levels", "3", "--schedule", "2,3");
   await slq("next", file("m0"), file("m0"), file("m1"));

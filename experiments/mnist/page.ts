@@ -1,0 +1,89 @@
+// Page: docs/results/mnist.md, written from the results alone.
+import { type Bound, FURTHEST, interval, type MethodResult, type NetworkResult, points, type Results } from "./results.ts";
+import { mean } from "./statistics.ts";
+
+/** The page as Markdown. */
+export function pageOf(results: Results): string {
+  const { seeds, networks, bounds } = results;
+  const held = bounds.filter((bound) => bound.held).length;
+  return `${[
+    "# MNIST: rounds against the float network",
+    `Written by \`npm run experiment:mnist\` from \`mnist.json\`, which has every seed and every round. ${seeds.length} seeds, full MNIST
+(\`${results.data}\`). Networks train in Python (LeNet-300-100 in numpy, LeNet-5 in PyTorch) and are quantized by \`wlq slq\` through
+files: nothing of wlq runs in the trainer and nothing of the trainer in wlq.`,
+    RULES,
+    "## What was to be shown",
+    `${held} of ${bounds.length} hold. Differences are paired (same seed, same epochs, same batches), in points of test error, with the 95 % interval of
+their mean (Student's t). Below: in the mean.`,
+    table(
+      ["network", "what", "bound", "measured", "held"],
+      bounds.map(({ network, what, bound, measured, held: ok }: Bound) => [network, what, bound, measured, ok ? "yes" : "**no**"]),
+    ),
+    ...networks.flatMap(section),
+    "## Plots",
+    "![Test error against size](mnist-size.svg)",
+    "![Validation error over the rounds](mnist-rounds.svg)",
+  ].join("\n\n")}\n`;
+}
+
+const RULES = `- **Hold-out.** The last 5 000 training images are the validation set. Partition losses, learning rates, epochs and every choice of
+  schedule saw them and nothing else. The test set is read once for each network, when all training is over.
+- **Float.** The float network gets as many epochs as the quantized ones: it starts from the same trained network and goes on, with the
+  same rounds, rates and batches, without masks.
+- **Biases** are trained in all rounds and alone after the last, when every weight is frozen.
+- **One-shot** is the same clustering with the same grid and levels in one round, without training.
+- **INQ** is its powers of two, its rule and its portions, with the same epochs: 50, 75, 87.5, 100 %, and with 3 levels its ten portions.
+- **Size** counts everything but names and headers: codes at the order-0 entropy of their layer, float32 codebooks, a 4-byte count for
+  each code (an entropy coder's table), float32 biases. The ratio is to float32 weights and biases.`;
+
+function section({ network, base, methods, floatBytes, parameters }: NetworkResult): string[] {
+  const { retrain } = network;
+  const pruned = methods.find(({ family }) => family === "prune + SLQ");
+  return [
+    `## ${network.name}`,
+    `${parameters.toLocaleString("en").replaceAll(",", " ")} parameters, ${kB(floatBytes)} as float32. First trained for ${network.base.epochs} epochs (rate ${network.base.rate}): ${mean(base).toFixed(3)} % test error.
+Then ${retrain.epochs} epochs of every method in all (rate ${retrain.rate} at the start of each round, cosine to 0), the last ${retrain.biasEpochs} for biases alone.`,
+    table(
+      ["method", "levels", "rounds", "test error", "to float", "95 %", "to one-shot", "to INQ", "bits/weight", "size", "ratio"],
+      methods.map(row),
+    ),
+    ...(pruned ? [prunedText(pruned)] : []),
+  ];
+}
+
+function row(method: MethodResult): string[] {
+  const { family, levels, error, toFloat, toOneShot, toInq, bytes, ratio, runs } = method;
+  const sizes = runs.flatMap(({ size }) => (size ? [(8 * size.codes) / size.weights] : []));
+  const isFloat = family === "float";
+  return [
+    method.grid && method.grid !== "free" ? `${family}, ${GRIDS[method.grid]}` : family,
+    levels === null ? "" : String(levels),
+    String(runs[0]?.rounds.length ?? 0),
+    `${error.toFixed(3)} %`,
+    isFloat ? "" : points(toFloat.mean),
+    isFloat ? "" : interval(toFloat),
+    toOneShot ? points(toOneShot.mean) : "",
+    toInq ? points(toInq.mean) : "",
+    sizes.length > 0 ? mean(sizes).toFixed(2) : "32",
+    kB(bytes),
+    isFloat ? "1x" : `${ratio.toFixed(1)}x`,
+  ];
+}
+
+const GRIDS = { pow2: "powers of two", inq: "INQ's powers" } as const;
+
+function prunedText({ runs, ratio, levels }: MethodResult): string {
+  const of = (part: "codes" | "tables" | "biases" | "total"): string => kB(mean(runs.map(({ size }) => size?.[part] ?? 0)));
+  const zeros = 100 * mean(runs.map(({ size }) => size?.zeros ?? 0));
+  const far = ratio / FURTHEST;
+  return `prune + SLQ, ${levels} levels: ${zeros.toFixed(1)} % of the weights are zero; codes ${of("codes")}, tables ${of("tables")}, biases ${of("biases")}: ${of("total")}, ${ratio.toFixed(1)}x.
+${FURTHEST}x, the furthest published ratio for a LeNet (Choi et al., ICLR 2017), is ${far >= 1 ? `passed, by ${((far - 1) * 100).toFixed(0)} %` : `not reached: ${((1 / far - 1) * 100).toFixed(0)} % more would be needed`}.`;
+}
+
+const kB = (bytes: number): string => `${(bytes / 1e3).toFixed(1)} kB`;
+
+function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = headings.map((heading, c) => Math.max(3, ...[heading, ...rows.map((cells) => cells[c] ?? "")].map((cell) => cell.length)));
+  const line = (cells: readonly string[]): string => `| ${cells.map((cell, c) => cell.padEnd(widths[c] as number)).join(" | ")} |`;
+  return [line(headings), `| ${widths.map((w) => "-".repeat(w)).join(" | ")} |`, ...rows.map(line)].join("\n");
+}
