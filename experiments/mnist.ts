@@ -7,7 +7,15 @@ import { pageOf } from "./mnist/page.ts";
 import { roundsPlot, sizePlot } from "./mnist/plots.ts";
 import { interval, type Measurements, points, type Results, type RunResult, resultsOf } from "./mnist/results.ts";
 import { basePath, readJson, resultPath, runOf, runRounds, writeWhole } from "./mnist/rounds.ts";
-import { type Method, methodsOf, NETWORKS, type Network, QUICK_NETWORK, quickMethods, SEEDS } from "./mnist/settings.ts";
+import {
+  type Method,
+  methodsOf,
+  NETWORKS,
+  type Network,
+  QUICK_NETWORK,
+  quickMethods,
+  SEEDS,
+} from "./mnist/settings.ts";
 import { readTensors, sizeOf } from "./mnist/size.ts";
 import { type Measured, Trainer } from "./mnist/trainer.ts";
 
@@ -156,7 +164,10 @@ async function main(): Promise<void> {
   await write("mnist.json", `${JSON.stringify(results, null, 1)}\n`);
   if (quick) return;
   await write("mnist-size.svg", sizePlot(results.networks));
-  await write("mnist-rounds.svg", roundsPlot(results.networks, ["float", "slq-9", "slq-5", "inq-5", "mlq-3", "prune-slq-5"]));
+  await write(
+    "mnist-rounds.svg",
+    roundsPlot(results.networks, ["float", "slq-9", "slq-5", "inq-5", "mlq-3", "prune-slq-5"]),
+  );
   await write("mnist.md", pageOf(results));
   print(`\n${RESULTS}/mnist.md, mnist.json and the plots have all figures.`);
 }

@@ -1,5 +1,13 @@
 // Page: docs/results/mnist.md, written from the results alone.
-import { type Bound, FURTHEST, interval, type MethodResult, type NetworkResult, points, type Results } from "./results.ts";
+import {
+  type Bound,
+  FURTHEST,
+  interval,
+  type MethodResult,
+  type NetworkResult,
+  points,
+  type Results,
+} from "./results.ts";
 import { mean } from "./statistics.ts";
 
 /** The page as Markdown. */
@@ -17,7 +25,13 @@ files: nothing of wlq runs in the trainer and nothing of the trainer in wlq.`,
 their mean (Student's t). Below: in the mean.`,
     table(
       ["network", "what", "bound", "measured", "held"],
-      bounds.map(({ network, what, bound, measured, held: ok }: Bound) => [network, what, bound, measured, ok ? "yes" : "**no**"]),
+      bounds.map(({ network, what, bound, measured, held: ok }: Bound) => [
+        network,
+        what,
+        bound,
+        measured,
+        ok ? "yes" : "**no**",
+      ]),
     ),
     ...networks.flatMap(section),
     "## Plots",
@@ -44,7 +58,19 @@ function section({ network, base, methods, floatBytes, parameters }: NetworkResu
     `${parameters.toLocaleString("en").replaceAll(",", " ")} parameters, ${kB(floatBytes)} as float32. First trained for ${network.base.epochs} epochs (rate ${network.base.rate}): ${mean(base).toFixed(3)} % test error.
 Then ${retrain.epochs} epochs of every method in all (rate ${retrain.rate} at the start of each round, cosine to 0), the last ${retrain.biasEpochs} for biases alone.`,
     table(
-      ["method", "levels", "rounds", "test error", "to float", "95 %", "to one-shot", "to INQ", "bits/weight", "size", "ratio"],
+      [
+        "method",
+        "levels",
+        "rounds",
+        "test error",
+        "to float",
+        "95 %",
+        "to one-shot",
+        "to INQ",
+        "bits/weight",
+        "size",
+        "ratio",
+      ],
       methods.map(row),
     ),
     ...(pruned ? [prunedText(pruned)] : []),
@@ -73,7 +99,8 @@ function row(method: MethodResult): string[] {
 const GRIDS = { pow2: "powers of two", inq: "INQ's powers" } as const;
 
 function prunedText({ runs, ratio, levels }: MethodResult): string {
-  const of = (part: "codes" | "tables" | "biases" | "total"): string => kB(mean(runs.map(({ size }) => size?.[part] ?? 0)));
+  const of = (part: "codes" | "tables" | "biases" | "total"): string =>
+    kB(mean(runs.map(({ size }) => size?.[part] ?? 0)));
   const zeros = 100 * mean(runs.map(({ size }) => size?.zeros ?? 0));
   const far = ratio / FURTHEST;
   return `prune + SLQ, ${levels} levels: ${zeros.toFixed(1)} % of the weights are zero; codes ${of("codes")}, tables ${of("tables")}, biases ${of("biases")}: ${of("total")}, ${ratio.toFixed(1)}x.
@@ -83,7 +110,10 @@ ${FURTHEST}x, the furthest published ratio for a LeNet (Choi et al., ICLR 2017),
 const kB = (bytes: number): string => `${(bytes / 1e3).toFixed(1)} kB`;
 
 function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, c) => Math.max(3, ...[heading, ...rows.map((cells) => cells[c] ?? "")].map((cell) => cell.length)));
-  const line = (cells: readonly string[]): string => `| ${cells.map((cell, c) => cell.padEnd(widths[c] as number)).join(" | ")} |`;
+  const widths = headings.map((heading, c) =>
+    Math.max(3, ...[heading, ...rows.map((cells) => cells[c] ?? "")].map((cell) => cell.length)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, c) => cell.padEnd(widths[c] as number)).join(" | ")} |`;
   return [line(headings), `| ${widths.map((w) => "-".repeat(w)).join(" | ")} |`, ...rows.map(line)].join("\n");
 }

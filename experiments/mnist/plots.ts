@@ -30,12 +30,26 @@ export function sizePlot(networks: readonly NetworkResult[]): string {
     const { methods, floatBytes } = network;
     const x: Axis = {
       ...{ low: floatBytes / 100, high: floatBytes * 1.25, log: true, label: "size, kB" },
-      ticks: ticksWithin([10, 20, 30, 50, 100, 200, 300, 500, 1000, 2000], floatBytes / 1e5, (floatBytes * 1.25) / 1e3).map((t) => t * 1e3),
+      ticks: ticksWithin(
+        [10, 20, 30, 50, 100, 200, 300, 500, 1000, 2000],
+        floatBytes / 1e5,
+        (floatBytes * 1.25) / 1e3,
+      ).map((t) => t * 1e3),
     };
     const errors = methods.map(({ error }) => error);
     const low = Math.min(...errors) * 0.85;
     const high = Math.min(Math.max(...errors) * 1.15, low * 20);
-    const y: Axis = { low, high, log: true, ticks: ticksWithin([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50], low, high), label: "test error, %" };
+    const y: Axis = {
+      low,
+      high,
+      log: true,
+      ticks: ticksWithin(
+        [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50],
+        low,
+        high,
+      ),
+      label: "test error, %",
+    };
     const plot = new Panel(i, network.network.name, x, y, (t) => String(t / 1e3));
     for (const method of methods) {
       const { family, levels, error, bytes, toFloat } = method;
@@ -43,16 +57,36 @@ export function sizePlot(networks: readonly NetworkResult[]): string {
       const cy = Math.min(error, high);
       const base = error - toFloat.mean;
       if (family !== "float" && family !== "one-shot" && Number.isFinite(toFloat.low)) {
-        plot.line([[bytes, Math.max(low, base + toFloat.low)], [bytes, Math.min(high, base + toFloat.high)]], colour, 1);
+        plot.line(
+          [
+            [bytes, Math.max(low, base + toFloat.low)],
+            [bytes, Math.min(high, base + toFloat.high)],
+          ],
+          colour,
+          1,
+        );
       }
       plot.mark(bytes, cy, colour, method.grid === "pow2" || method.grid === "inq" ? "square" : "circle", error > high);
       if (levels !== null) plot.label(bytes, cy, String(levels), colour);
     }
     const float = methods.find(({ family }) => family === "float");
-    if (float) plot.line([[x.low, float.error], [x.high, float.error]], COLOURS.float, 0.7, "4 3");
+    if (float)
+      plot.line(
+        [
+          [x.low, float.error],
+          [x.high, float.error],
+        ],
+        COLOURS.float,
+        0.7,
+        "4 3",
+      );
     return plot.text();
   });
-  return page(panels, families, "Test error against size; the number is the levels, bars are the 95 % interval of the paired difference to float");
+  return page(
+    panels,
+    families,
+    "Test error against size; the number is the levels, bars are the 95 % interval of the paired difference to float",
+  );
 }
 
 /** Validation error over the rounds, mean of the seeds: up when weights freeze, down as the rest is trained. */
@@ -65,8 +99,20 @@ export function roundsPlot(networks: readonly NetworkResult[], names: readonly s
     const [low, high] = [Math.min(...all.map((p) => p[1])) * 0.9, Math.max(...all.map((p) => p[1])) * 1.1];
     const last = Math.max(...all.map((p) => p[0]));
     const step = last > 12 ? 4 : 1;
-    const x: Axis = { low: 0, high: last * 1.06, log: false, ticks: Array.from({ length: Math.floor(last / step) + 1 }, (_, t) => t * step), label: "epochs of re-training" };
-    const y: Axis = { low, high, log: true, ticks: ticksWithin([0.6, 0.8, 1, 1.2, 1.4, 1.6, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 80], low, high), label: "validation error, %" };
+    const x: Axis = {
+      low: 0,
+      high: last * 1.06,
+      log: false,
+      ticks: Array.from({ length: Math.floor(last / step) + 1 }, (_, t) => t * step),
+      label: "epochs of re-training",
+    };
+    const y: Axis = {
+      low,
+      high,
+      log: true,
+      ticks: ticksWithin([0.6, 0.8, 1, 1.2, 1.4, 1.6, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 80], low, high),
+      label: "validation error, %",
+    };
     const plot = new Panel(i, network.network.name, x, y, String);
     for (const { method, points } of curves) {
       const colour = COLOURS[method.family];
@@ -76,7 +122,11 @@ export function roundsPlot(networks: readonly NetworkResult[], names: readonly s
     }
     return plot.text();
   });
-  return page(panels, [...new Set(shown.flat().map(({ family }) => family))], "Validation error over the rounds, mean of the seeds: up where weights freeze, down as the others are trained");
+  return page(
+    panels,
+    [...new Set(shown.flat().map(({ family }) => family))],
+    "Validation error over the rounds, mean of the seeds: up where weights freeze, down as the others are trained",
+  );
 }
 
 // Epochs and error: before and after every training.
@@ -114,11 +164,17 @@ class Panel {
     const [x0, x1, y0, y1] = [this.#left, this.#left + width - left - right, top, height - bottom];
     for (const t of x.ticks) {
       const at = this.#atX(t);
-      this.#parts.push(`<line x1="${at}" x2="${at}" y1="${y0}" y2="${y1}" stroke="#e4e4e4"/>`, text(at, y1 + 16, tickText(t), "middle"));
+      this.#parts.push(
+        `<line x1="${at}" x2="${at}" y1="${y0}" y2="${y1}" stroke="#e4e4e4"/>`,
+        text(at, y1 + 16, tickText(t), "middle"),
+      );
     }
     for (const t of y.ticks) {
       const at = this.#atY(t);
-      this.#parts.push(`<line x1="${x0}" x2="${x1}" y1="${at}" y2="${at}" stroke="#e4e4e4"/>`, text(x0 - 6, at + 4, String(t), "end"));
+      this.#parts.push(
+        `<line x1="${x0}" x2="${x1}" y1="${at}" y2="${at}" stroke="#e4e4e4"/>`,
+        text(x0 - 6, at + 4, String(t), "end"),
+      );
     }
     this.#parts.push(
       `<rect x="${x0}" y="${y0}" width="${x1 - x0}" height="${y1 - y0}" fill="none" stroke="#888"/>`,

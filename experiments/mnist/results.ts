@@ -15,7 +15,7 @@ export interface RunResult {
 }
 
 /** One method on one network. */
-export interface MethodResult extends Pick<Method, "name" | "family" | "levels" | "init" | "grid"> {
+export interface MethodResult extends Pick<Method, "name" | "family" | "levels" | "init" | "grid" | "long"> {
   readonly epochs: number;
   readonly runs: readonly RunResult[];
   /** Test error in percent, mean of the seeds. */
@@ -77,7 +77,6 @@ function networkResult({ network, parameters, base, runs }: Measurements): Netwo
     const method = methods.find(found);
     return method && runs.get(method)?.map(({ test }) => test.error);
   };
-  const float = errors(({ family }) => family === "float") ?? [];
   const floatBytes = 4 * parameters;
   return {
     network,
@@ -87,15 +86,15 @@ function networkResult({ network, parameters, base, runs }: Measurements): Netwo
     methods: methods.map((method): MethodResult => {
       const own = runs.get(method) ?? [];
       const test = own.map((run) => run.test.error);
-      const { name, family, levels, init, grid } = method;
+      const { name, family, levels, init, grid, long } = method;
+      const float = errors((m) => m.family === "float" && m.long === long) ?? [];
       const retrained = family !== "float" && family !== "one-shot";
       const ownGrid = family === "ESLQ" ? "pow2" : family === "INQ" ? "inq" : "free";
-      const oneShot =
-        retrained && errors((m) => m.family === "one-shot" && m.grid === ownGrid && m.levels === levels);
+      const oneShot = retrained && errors((m) => m.family === "one-shot" && m.grid === ownGrid && m.levels === levels);
       const inq = retrained && family !== "INQ" && errors((m) => m.family === "INQ" && m.levels === levels);
       const bytes = mean(own.map(({ size }) => size?.total ?? floatBytes));
       return {
-        ...{ name, family, levels, init, ...(grid && { grid }) },
+        ...{ name, family, levels, init, ...(grid && { grid }), ...(long && { long }) },
         epochs: own[0]?.rounds.at(-1)?.epochs ?? 0,
         error: round(mean(test)),
         toFloat: pairedDifference(test, float),
@@ -135,7 +134,8 @@ function boundsOf({ network, methods }: NetworkResult): Bound[] {
   };
   const { ratio, float } = PUBLISHED[network.name];
   for (const { name, family, error, toFloat, toOneShot, toInq, ratio: own } of methods) {
-    if (family === "float") add("float network, test error", `at most ${float} %`, `${error.toFixed(3)} %`, error <= float);
+    if (family === "float")
+      add("float network, test error", `at most ${float} %`, `${error.toFixed(3)} %`, error <= float);
     const allowed = ALLOWED[name];
     const difference = (d: Difference): string => `${points(d.mean)} (${interval(d)})`;
     if (allowed !== undefined) {

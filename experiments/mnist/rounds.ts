@@ -6,7 +6,7 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { RoundReport } from "../../src/slq/report.ts";
-import { FLOAT, FLOAT_ROUNDS, type Method, type Network } from "./settings.ts";
+import { FLOAT, FLOAT_ROUNDS, type Method, type Network, type Retraining } from "./settings.ts";
 import type { Measured, Trainer } from "./trainer.ts";
 
 /** A round on the validation set, for the curves. */
@@ -40,8 +40,8 @@ export interface Run {
  * the float network that all are compared with, trained for as many epochs as they are; everything else from the base.
  */
 export function runOf(out: string, network: Network, seed: number, method: Method): Run {
-  const { name, base, retrain, lossImages } = network;
-  const trains = { ...retrain, lossImages: method.byLoss ? lossImages : null };
+  const { name, base, lossImages } = network;
+  const trains = { ...retrainingOf(network, method), lossImages: method.byLoss ? lossImages : null };
   const key = keyOf({ name, base, seed, init: method.init, byLoss: method.byLoss, trains });
   const oneShot = method.family === "one-shot";
   return {
@@ -51,6 +51,10 @@ export function runOf(out: string, network: Network, seed: number, method: Metho
     folder: join(out, `${name}-seed${seed}-${method.name}-${key}`),
     base: oneShot ? resultPath(runOf(out, network, seed, FLOAT)) : basePath(out, network, seed),
   };
+}
+
+function retrainingOf(network: Network, method: Method): Retraining {
+  return (method.long && network.longRetrain) || network.retrain;
 }
 
 /** The trained float network that all methods of a seed start from. */
@@ -117,9 +121,10 @@ async function runRound(run: Run, trainer: Trainer, round: number, rounds: numbe
     if (report.done) values = Object.fromEntries(report.layers.map(({ name, clusters }) => [name, clusters.length]));
   }
   const before = await trainer.measure(state, "validation");
-  if (method.family === "one-shot") return { round, rounds, frozen, before, after: before, epochs: 0, ...(values && { values }) };
+  if (method.family === "one-shot")
+    return { round, rounds, frozen, before, after: before, epochs: 0, ...(values && { values }) };
 
-  const { biasEpochs, epochs: all, ...training } = network.retrain;
+  const { biasEpochs, epochs: all, ...training } = retrainingOf(network, method);
   const each = method.init ? (all - biasEpochs) / (rounds - 1) : all / rounds;
   const epochs = method.init && round === rounds ? biasEpochs : each;
   const out = trainedPath(folder, round);
@@ -146,9 +151,14 @@ async function nextState(run: Run, trainer: Trainer, round: number, trained: str
 // All methods see the same batches in the same round: differences are paired.
 const batchSeed = (seed: number, round: number): number => 1000 * seed + round;
 
-async function finish({ folder, method }: Run, rounds: number): Promise<void> {
-  const last = method.family === "one-shot" ? statePath(folder, rounds) : trainedPath(folder, rounds);
-  await rename(last, join(folder, "result.safetensors"));
+// `wlq slq finish` refuses if a frozen weight has moved in the last training, that of the biases.
+async function finish(run: Run, rounds: number): Promise<void> {
+  const { folder, method } = run;
+  const part = join(folder, "result.part");
+  if (!method.init) await rename(trainedPath(folder, rounds), part);
+  else if (method.family === "one-shot") await wlq("finish", statePath(folder, rounds), part);
+  else await wlq("finish", statePath(folder, rounds), trainedPath(folder, rounds), part);
+  await rename(part, resultPath(run));
 }
 
 async function removeRound(folder: string, round: number): Promise<void> {

@@ -9,20 +9,36 @@ export interface Training {
   readonly images?: number;
 }
 
+/**
+ * Of a method, in all: each round but the last gets the same part of the epochs; after the last, when all weights are
+ * frozen, biases alone are trained, for `biasEpochs` of them.
+ */
+export interface Retraining extends Training {
+  readonly biasEpochs: number;
+}
+
+/** Pruning and then SLQ. */
+export interface Pruning {
+  readonly levels: number;
+  /** Parts of the sparsity, a round each. */
+  readonly parts: string;
+  /** Clusters frozen after each of the rounds that follow. */
+  readonly clusters: string;
+  /** Share of each layer's weights that is set to zero. */
+  readonly sparsity: Readonly<Record<string, number>>;
+}
+
 /** One network and its training. */
 export interface Network {
   readonly name: "lenet-300-100" | "lenet-5";
   /** The float network that all methods start from. */
   readonly base: Training;
-  /**
-   * Of every method, in all: each round but the last gets the same part of the epochs; after the last, when all weights
-   * are frozen, biases alone are trained, for `biasEpochs` of them.
-   */
-  readonly retrain: Training & { readonly biasEpochs: number };
+  readonly retrain: Retraining;
   /** Validation images on which the loss of each cluster is measured. */
   readonly lossImages: number;
-  /** Share of each layer's weights that pruning sets to zero. */
-  readonly sparsity: Readonly<Record<string, number>>;
+  /** Of pruning, where it takes longer; then there is a float network that was trained as long, too. */
+  readonly longRetrain?: Retraining;
+  readonly prunings: readonly Pruning[];
 }
 
 /** How a network is quantized. */
@@ -35,6 +51,8 @@ export interface Method {
   readonly init: readonly string[] | null;
   /** Clusters freeze by the loss they cause, measured on validation images. */
   readonly byLoss: boolean;
+  /** Trained as `longRetrain` says. */
+  readonly long?: boolean;
   /** The grid of a one-shot method. */
   readonly grid?: "free" | "pow2" | "inq";
 }
@@ -51,14 +69,20 @@ export const NETWORKS: readonly Network[] = [
     base: { epochs: 20, rate: 0.1, decay: 5e-4 },
     retrain: { epochs: 20, rate: 0.1, decay: 5e-4, biasEpochs: 1 },
     lossImages: 5000,
-    sparsity: { fc1: 0.92, fc2: 0.91, fc3: 0.74 },
+    prunings: [
+      { levels: 9, parts: "70%,90%,100%", clusters: "5,9", sparsity: { fc1: 0.91, fc2: 0.88, fc3: 0.6 } },
+      { levels: 5, parts: "70%,90%,100%", clusters: "3,5", sparsity: { fc1: 0.92, fc2: 0.91, fc3: 0.74 } },
+    ],
   },
   {
     name: "lenet-5",
     base: { epochs: 10, rate: 0.05, decay: 5e-4 },
     retrain: { epochs: 3.5, rate: 0.02, decay: 5e-4, biasEpochs: 0.3 },
     lossImages: 2000,
-    sparsity: { conv1: 0.34, conv2: 0.88, fc1: 0.94, fc2: 0.81 },
+    longRetrain: { epochs: 6, rate: 0.05, decay: 5e-4, biasEpochs: 0.5 },
+    prunings: [
+      { levels: 9, parts: "80%,100%", clusters: "5,9", sparsity: { conv1: 0, conv2: 0.3, fc1: 0.935, fc2: 0.4 } },
+    ],
   },
 ];
 
@@ -68,7 +92,7 @@ export const QUICK_NETWORK: Network = {
   base: { epochs: 4, rate: 0.1, decay: 5e-4, images: 8000 },
   retrain: { epochs: 4, rate: 0.05, decay: 5e-4, biasEpochs: 1, images: 8000 },
   lossImages: 1000,
-  sparsity: { fc1: 0.92, fc2: 0.91, fc3: 0.74 },
+  prunings: [],
 };
 
 const slq = (levels: number): Method => ({
@@ -113,19 +137,20 @@ const oneShot = (levels: number, grid: "free" | "pow2" | "inq"): Method => ({
 
 /** The float network: trained on without masks for as many epochs. */
 export const FLOAT: Method = { name: "float", family: "float", levels: null, init: null, byLoss: false };
+const FLOAT_LONG: Method = { ...FLOAT, name: "float-long", long: true };
 
-function pruned(network: Network, levels: number): Method {
-  const rules = Object.entries(network.sparsity).map(([layer, share]) => `${layer}=sparsity:${share}`);
+function pruned({ levels, parts, clusters, sparsity }: Pruning, long: boolean): Method {
+  const rules = Object.entries(sparsity).flatMap(([layer, share]) => ["--layer", `${layer}=sparsity:${share}`]);
   return {
     name: `prune-slq-${levels}`,
     family: "prune + SLQ",
     levels,
     init: [
-      ...["--preset", "slq", "--levels", String(levels), "--schedule", `3,${levels}`],
-      ...["--prune", "0.9", "--prune-schedule", "70%,90%,100%"],
-      ...rules.flatMap((rule) => ["--layer", rule]),
+      ...["--preset", "slq", "--levels", String(levels), "--schedule", clusters],
+      ...["--prune", "0.9", "--prune-schedule", parts, ...rules],
     ],
     byLoss: true,
+    ...(long && { long }),
   };
 }
 
@@ -143,9 +168,16 @@ export function methodsOf(network: Network): Method[] {
     ...[17, 9, 5, 3].map((levels) => oneShot(levels, "inq")),
     ...[17, 9, 5].map(slq),
     ...[17, 9].map(eslq),
-    { name: "mlq-3", family: "MLQ", levels: 3, init: ["--preset", "mlq", ...(MLQ_ORDER[network.name] ?? [])], byLoss: true },
-    pruned(network, 5),
+    {
+      name: "mlq-3",
+      family: "MLQ",
+      levels: 3,
+      init: ["--preset", "mlq", ...(MLQ_ORDER[network.name] ?? [])],
+      byLoss: true,
+    },
     ...[17, 9, 5, 3].map(inq),
+    ...(network.longRetrain ? [FLOAT_LONG] : []),
+    ...network.prunings.map((pruning) => pruned(pruning, network.longRetrain !== undefined)),
   ];
 }
 

@@ -21,7 +21,8 @@ export function pairedDifference(a: readonly number[], b: readonly number[]): Di
   const each = a.map((x, i) => round(x - (b[i] as number)));
   const centre = mean(each);
   const variance = each.reduce((sum, x) => sum + (x - centre) ** 2, 0) / (each.length - 1);
-  const half = each.length > 1 ? (T[each.length - 2] ?? 1.96) * Math.sqrt(variance / each.length) : Number.POSITIVE_INFINITY;
+  const half =
+    each.length > 1 ? (T[each.length - 2] ?? 1.96) * Math.sqrt(variance / each.length) : Number.POSITIVE_INFINITY;
   return { each, mean: round(centre), low: round(centre - half), high: round(centre + half) };
 }
 
