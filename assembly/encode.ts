@@ -10,6 +10,7 @@ export { lloyd, lloydStart } from "./lloyd";
 export { ecsqPrefix, ecsq } from "./ecsq";
 export { binaryLogarithm } from "./log2";
 export { codebookOf, codebookOfCells, tidy, thresholds } from "./codebook";
+export { firstUnfitImportance, measureWeighted } from "./importance";
 export { assign, assignRuns, assignTable, measure } from "./assign";
 export { pack } from "./pack";
 export { unpack } from "./unpack";

@@ -12,6 +12,7 @@ import { optimumOf, readOptima } from "../test/oracle/optima.ts";
 import { gauss, SETS } from "./data.ts";
 import { assignAndPack, decodeResident } from "./kernels.ts";
 import { measure, type Row, timeOnce } from "./measure.ts";
+import { rowCodebooks } from "./rows.ts";
 
 const OUT = "out/bench";
 const BIG = 10_000_000;
@@ -48,11 +49,8 @@ function coldRow(): Row {
   };
 }
 
-function scikit(
-  jobs: readonly { file: string; levels: number; count: number }[],
-): { ms: number; mse: number }[] | undefined {
+function scikit(specs: readonly string[]): { ms: number; mse: number }[] | undefined {
   try {
-    const specs = jobs.map(({ file, levels, count }) => `${file}:${levels}:${count}`);
     const env = { ...process.env, OMP_NUM_THREADS: "1", OPENBLAS_NUM_THREADS: "1" };
     return JSON.parse(
       execFileSync("/usr/bin/python3", ["bench/peers.py", ...specs], {
@@ -81,13 +79,7 @@ async function main(): Promise<void> {
   writeFileSync(file, new Uint8Array(big.buffer));
   const smallFile = join(folder, "small.f32");
   writeFileSync(smallFile, new Uint8Array(small.buffer));
-  const peers = quick
-    ? undefined
-    : scikit([
-        { file, levels: 16, count: BIG },
-        { file, levels: 256, count: 1_000_000 },
-        { file: smallFile, levels: 16, count: 100_000 },
-      ]);
+  const peers = quick ? undefined : scikit([`${file}:16:${BIG}`, `${file}:256:1000000`, `${smallFile}:16:100000`]);
   rmSync(folder, { recursive: true });
   const peer = (i: number, what: string, optimum: number): Row[] => {
     const found = peers?.[i];
@@ -151,6 +143,9 @@ async function main(): Promise<void> {
       plain.length;
   });
   add(s, { ...row, mseRatio: found / best }, ...peer(2, "100k", best));
+
+  s = section("4096 x 4096, a codebook a row, 16 levels, importance-weighted");
+  add(s, ...rowCodebooks(quick ? undefined : scikit));
 
   s = section("assign + pack, 16 levels, 10M, Wasm-resident");
   const q = quantizeSync(big, { levels: 16 });

@@ -7,6 +7,7 @@ import {
   MOST_GROUPS,
   type QuantizationStats,
   runPlace,
+  sqnrOf,
 } from "./codebook.ts";
 import type { RoundFormat } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
@@ -33,10 +34,13 @@ export class TileCoder {
   readonly #totals: number;
   readonly #sums: number;
   readonly #scratch: number;
+  readonly #weighted: number;
   /** Most weights a tile; a multiple of 8. */
   readonly tileSize: number;
   /** Where `tile` reads float32 weights. */
   readonly weights: number;
+  /** Where `tile` reads float32 importance; 0 where every weight counts the same. */
+  readonly importance: number;
   /** Where `tile` leaves one byte a code. */
   readonly codes: number;
   /** Where `tile` leaves the values that the codes stand for, float32. */
@@ -44,7 +48,7 @@ export class TileCoder {
   /** Where `pack` leaves the packed codes. */
   readonly packed: number;
 
-  constructor(scope: EncodeScope, coding: Coding, format: RoundFormat) {
+  constructor(scope: EncodeScope, coding: Coding, format: RoundFormat, weighted = false) {
     this.#scope = scope;
     this.#coding = coding;
     this.#format = format;
@@ -60,6 +64,7 @@ export class TileCoder {
     this.tileSize = this.#all ? TILE : Math.min(TILE, (most - 1) * inner) & ~7;
     const held = this.#all ? groups : Math.min(groups, Math.ceil(this.tileSize / inner) + 1);
     this.weights = scope.reserve(TILE * 4);
+    this.importance = weighted ? scope.reserve(TILE * 4) : 0;
     this.decoded = scope.reserve(TILE * 4);
     this.codes = scope.reserve(TILE);
     this.packed = scope.reserve(TILE);
@@ -70,6 +75,8 @@ export class TileCoder {
     this.#totals = scope.reserve(256 * 16);
     this.#sums = scope.reserve(24);
     this.#scratch = scope.reserve(256 * 64);
+    this.#weighted = scope.reserve(16);
+    scope.u8(this.#weighted, 16).fill(0);
     scope.u8(this.#totals, 256 * 16).fill(0);
     scope.u8(this.#sums, 24).fill(0);
     if (this.#all) this.#prepare(0, groups, padded);
@@ -133,6 +140,9 @@ export class TileCoder {
       kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, at.inner, period, at.first);
     }
     kernels.measure(this.#totals, this.#sums, this.weights, this.decoded, this.codes, count, levels, this.#scratch);
+    if (this.importance) {
+      kernels.measureWeighted(this.#weighted, this.weights, this.decoded, this.importance, count);
+    }
   }
 
   /** Packs the tile's `count` codes to `packed`; returns the bytes. */
@@ -154,7 +164,10 @@ export class TileCoder {
     }
     const [squares = 0, worst = 0, decodedSquares = 0] = this.#scope.f64(this.#sums, 3);
     const tableBits = codebook.length * 32 + (scale ? scale.values.length * 16 : 0);
-    return statsOf(count, squares, decodedSquares, counts, errors, worst, this.#bits, tableBits);
+    const stats = statsOf(count, squares, decodedSquares, counts, errors, worst, this.#bits, tableBits);
+    if (!this.importance) return stats;
+    const [error = 0, signal = 0] = this.#scope.f64(this.#weighted, 2);
+    return { ...stats, weighted: { error, signal, sqnrDb: sqnrOf(signal, error) } };
   }
 }
 
@@ -180,7 +193,7 @@ function statsOf(
     count,
     sumSquares: squares,
     mse: count > 0 ? error / count : 0,
-    sqnrDb: error > 0 ? 10 * Math.log10(squares / error) : null,
+    sqnrDb: sqnrOf(squares, error),
     maxError: Math.sqrt(worst),
     // w.q = (w.w + q.q - e.e) / 2
     cosine: squares > 0 ? cosineOf(squares, decodedSquares, error) : 1,

@@ -50,7 +50,7 @@ export function* clusterGroups(
       for (let g = first; g < last; g++) {
         const offset = (g - first) * length * 4;
         const count = groupLength(grouping, g);
-        checkFinite(scope, grouping, g, 0, weights + offset, importance && importance + offset, count);
+        checkFinite(scope, grouping, g, 0, weights + offset, count);
         keep(smallCodebook(scope, weights + offset, importance && importance + offset, count, options), g);
       }
     }

@@ -37,6 +37,23 @@ export interface QuantizationStats {
   readonly counts: Float64Array;
   /** Squared error per code, over all codebooks. */
   readonly errors: Float64Array;
+  /** The same error where weights have an importance h. */
+  readonly weighted?: WeightedError;
+}
+
+/** Error where weights do not count the same. */
+export interface WeightedError {
+  /** Sum of h (w - q)^2. */
+  readonly error: number;
+  /** Sum of h w^2. */
+  readonly signal: number;
+  /** 10 log10(signal / error) in dB; `null` where the error is zero. */
+  readonly sqnrDb: number | null;
+}
+
+/** 10 log10(signal / error) in dB; `null` where the error is zero. */
+export function sqnrOf(signal: number, error: number): number | null {
+  return error > 0 ? 10 * Math.log10(signal / error) : null;
 }
 
 /** One codebook as it was found. */

@@ -3,13 +3,15 @@ import { TileCoder } from "./assign.ts";
 import { bitsForLevels, type Coding, groupingOf, packedBytes, type QuantizationStats } from "./codebook.ts";
 import { roundFormat } from "./container/coding.ts";
 import { containerSegments } from "./container/writer.ts";
-import { WlqError } from "./error.ts";
+import { malformed, WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
+import { type ImportanceTensor, openImportance } from "./importance.ts";
 import type { LazySegment } from "./io/segment.ts";
 import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
 import { openModel } from "./open.ts";
 import { planQuantize, type QuantizePlan } from "./options.ts";
+import { importanceFault } from "./passes.ts";
 import { clusterTensor } from "./quantize.ts";
 import { type Report, type TensorReport, totalsOf } from "./report.ts";
 import { choose, type SelectOptions } from "./select.ts";
@@ -44,6 +46,11 @@ export interface CompressOptions extends SelectOptions, FileOptions {
   readonly to?: "container" | "dense" | "onnx";
   /** What a NaN or infinity in a tensor that the user named does. Default `error`; `keep` passes the tensor through. */
   readonly nonFinite?: "error" | "keep";
+  /**
+   * What an error in each weight costs: a model file with tensors of the same names (squared gradients, Fisher
+   * information), each of its weight's shape or one that broadcasts to it. Tensors it lacks: all weights count the same.
+   */
+  readonly importance?: Source;
 }
 
 // Bytes of codes handed on at a time.
@@ -52,6 +59,7 @@ const CHUNK = 1 << 18;
 interface Clustered {
   readonly entry: TensorEntry;
   readonly coding: Coding;
+  readonly importance: ImportanceTensor | undefined;
   stats?: QuantizationStats;
 }
 
@@ -84,6 +92,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     to = "container",
     nonFinite = "error",
     companion,
+    importance: importanceSource,
     ...select
   } = options;
   const bytes = byteSource(source);
@@ -93,6 +102,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   }
   const scope = encodeScope();
   const warnings = [...model.warnings];
+  const importance = importanceSource && (await openImportance(importanceSource, formats, model));
   const kept = new Map<string, string>();
   const work: { entry: TensorEntry; plan: QuantizePlan; named: boolean }[] = [];
   for (const entry of model.tensors) {
@@ -100,6 +110,9 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     if (choice.quantize) work.push({ entry, plan: planFor(entry, choice.options), named: choice.named });
     else kept.set(entry.name, choice.reason);
   }
+  const lacking = importance ? work.filter(({ entry }) => !importance(entry)) : [];
+  for (const { entry } of lacking)
+    warnings.push(`tensor "${entry.name}" has no importance: all its weights count the same`);
   const total = 2 * work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
   let done = 0;
   const progress = (phase: Progress["phase"], tensor: string, weights: number) => {
@@ -113,7 +126,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     const count = countElements(entry.shape);
     progress("cluster", entry.name, 0);
     try {
-      coded.set(entry.name, { entry, coding: await cluster(scope, entry, plan, signal) });
+      coded.set(entry.name, { entry, ...(await cluster(scope, entry, plan, importance?.(entry), signal)) });
     } catch (error) {
       if (!(error instanceof WlqError) || error.code !== "non-finite") throw error;
       if (named && nonFinite === "error") {
@@ -178,21 +191,29 @@ async function cluster(
   scope: EncodeScope,
   entry: TensorEntry,
   plan: QuantizePlan,
-  signal?: AbortSignal,
-): Promise<Coding> {
+  importance: ImportanceTensor | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Pick<Clustered, "coding" | "importance">> {
   const mark = scope.mark();
   try {
     const by = plan.scale === "none" ? plan.granularity : "tensor";
     const grouping = groupingOf(by, plan.shape, plan.axis, plan.groupSize);
     const reader = new WeightReader(scope, entry, entry.dtype as FloatDtype);
-    const passes = clusterTensor(scope, plan, false);
+    const weigher = importance && new WeightReader(scope, importance, importance.dtype);
+    const passes = clusterTensor(scope, plan, weigher !== undefined);
     let step = passes.next();
     while (!step.done) {
       checkAborted(signal);
-      await reader.fulfil(step.value, grouping);
+      const wish = step.value;
+      await reader.fulfil(wish, grouping);
+      if (weigher && wish.importance) {
+        await weigher.fulfil({ ...wish, weights: wish.importance }, grouping);
+        const fault = importanceFault(scope, grouping, wish);
+        if (fault) throw malformed(entry.name, fault);
+      }
       step = passes.next();
     }
-    return step.value;
+    return { coding: step.value, importance };
   } finally {
     scope.release(mark);
   }
@@ -241,7 +262,7 @@ function codedSegment(
   signal: AbortSignal | undefined,
   tell: Tell,
 ): LazySegment {
-  const { entry, coding } = clustered;
+  const { entry, coding, importance } = clustered;
   const count = countElements(entry.shape);
   const bits = bitsForLevels(coding.levels);
   const byteLength = kind === "packed" ? packedBytes(count, bits) : kind === "codes" ? count : entry.byteLength;
@@ -252,7 +273,8 @@ function codedSegment(
       try {
         const dtype = entry.dtype as FloatDtype;
         const reader = new WeightReader(scope, entry, dtype);
-        const coder = new TileCoder(scope, coding, roundFormat(dtype));
+        const weigher = importance && new WeightReader(scope, importance, importance.dtype);
+        const coder = new TileCoder(scope, coding, roundFormat(dtype), weigher !== undefined);
         const dense = scope.reserve(coder.tileSize * 8);
         let chunk = new Uint8Array(Math.min(CHUNK, byteLength));
         let filled = 0;
@@ -260,6 +282,7 @@ function codedSegment(
           checkAborted(signal);
           const n = Math.min(coder.tileSize, count - start);
           await reader.load(coder.weights, start, start + n);
+          await weigher?.load(coder.importance, start, start + n);
           coder.tile(start, n);
           let bytes = n;
           let at = coder.codes;

@@ -1,5 +1,13 @@
 // wlq: quantize tensors and compress model files.
-export type { Coding, Granularity, QuantizationStats, QuantizedTensor, Scale, ScalePer } from "./codebook.ts";
+export type {
+  Coding,
+  Granularity,
+  QuantizationStats,
+  QuantizedTensor,
+  Scale,
+  ScalePer,
+  WeightedError,
+} from "./codebook.ts";
 export { type CompressOptions, compress, type FileOptions, type Progress } from "./compress.ts";
 export { type DecompressReport, decompress } from "./decompress.ts";
 export { WlqError, type WlqErrorCode } from "./error.ts";

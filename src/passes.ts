@@ -56,7 +56,7 @@ export function groupRun(scope: EncodeScope, grouping: Grouping, g: number, weig
       yield { first: g, last: g + 1, start, end, weights, importance };
       if (check) run.check(start, end);
     },
-    check: (start, end) => checkFinite(scope, grouping, g, start, weights, importance, end - start),
+    check: (start, end) => checkFinite(scope, grouping, g, start, weights, end - start),
   };
   return run;
 }
@@ -68,7 +68,6 @@ export function checkFinite(
   group: number,
   start: number,
   weights: number,
-  importance: number,
   count: number,
 ): void {
   const bad = scope.kernels.firstNonFinite(weights, count);
@@ -76,14 +75,21 @@ export function checkFinite(
     const value = scope.f32(weights, count)[bad];
     throw new WlqError("non-finite", `weight ${elementIndex(grouping, group, start + bad)} is ${value}`);
   }
-  if (importance) {
-    const values = scope.f32(importance, count);
-    const negative = values.findIndex((h) => !(h >= 0 && h < Number.POSITIVE_INFINITY));
-    if (negative >= 0) {
-      const index = elementIndex(grouping, group, start + negative);
-      throw new RangeError(`importance must be finite and not negative; importance ${index} is ${values[negative]}`);
-    }
+}
+
+/** What is wrong with the importance that a wish was fulfilled with; `undefined` where nothing is. */
+export function importanceFault(scope: EncodeScope, grouping: Grouping, wish: Wish): string | undefined {
+  const { first, last, start, importance } = wish;
+  const length = wish.end - start;
+  for (let g = first; g < last; g++) {
+    const at = importance + (g - first) * length * 4;
+    const count = Math.min(wish.end, groupLength(grouping, g)) - start;
+    const bad = scope.kernels.firstUnfitImportance(at, count);
+    if (bad >= count) continue;
+    const index = elementIndex(grouping, g, start + bad);
+    return `importance must be finite and not negative; importance ${index} is ${scope.f32(at, count)[bad]}`;
   }
+  return undefined;
 }
 
 /** Row-major index in the tensor of weight `e` of a group. */

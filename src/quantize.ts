@@ -13,7 +13,7 @@ import {
 } from "./codebook.ts";
 import { decodeInto } from "./decode.ts";
 import { planQuantize, type QuantizeOptions, type QuantizePlan } from "./options.ts";
-import { type Passes, type Wish, wholeRun } from "./passes.ts";
+import { importanceFault, type Passes, type Wish, wholeRun } from "./passes.ts";
 import { clusterScaled } from "./scale.ts";
 import { countElements, type Tensor } from "./tensor.ts";
 import { decodeBinary, sharedDecodeScope } from "./wasm/decode.ts";
@@ -73,7 +73,7 @@ export function quantizeSync(weights: Float32Array | Tensor, options: QuantizeOp
       fulfil(scope, step.value, grouping, data, importance);
       step = passes.next();
     }
-    return codeTensor(scope, step.value, data);
+    return codeTensor(scope, step.value, data, importance);
   } finally {
     scope.release(mark);
   }
@@ -100,7 +100,10 @@ function fulfil(
   importance: Float32Array | undefined,
 ): void {
   copyGroups(scope, wish, wish.weights, grouping, data);
-  if (importance && wish.importance) copyGroups(scope, wish, wish.importance, grouping, importance);
+  if (!importance || !wish.importance) return;
+  copyGroups(scope, wish, wish.importance, grouping, importance);
+  const fault = importanceFault(scope, grouping, wish);
+  if (fault) throw new RangeError(fault);
 }
 
 function copyGroups(scope: EncodeScope, wish: Wish, target: number, grouping: Grouping, data: Float32Array): void {
@@ -136,13 +139,19 @@ function copyGroups(scope: EncodeScope, wish: Wish, target: number, grouping: Gr
 }
 
 /** Codes a tensor in memory with a coding that is already known. */
-function codeTensor(scope: EncodeScope, coding: Coding, data: Float32Array): QuantizedTensor {
+function codeTensor(
+  scope: EncodeScope,
+  coding: Coding,
+  data: Float32Array,
+  importance: Float32Array | undefined,
+): QuantizedTensor {
   const bits = bitsForLevels(coding.levels);
   const codes = new Uint8Array(packedBytes(data.length, bits));
-  const coder = new TileCoder(scope, coding, 0);
+  const coder = new TileCoder(scope, coding, 0, importance !== undefined);
   for (let start = 0; start < data.length; start += coder.tileSize) {
     const count = Math.min(coder.tileSize, data.length - start);
     scope.f32(coder.weights, count).set(data.subarray(start, start + count));
+    if (importance) scope.f32(coder.importance, count).set(importance.subarray(start, start + count));
     coder.tile(start, count);
     const bytes = coder.pack(count);
     codes.set(scope.u8(coder.packed, bytes), (start * bits) / 8);

@@ -1,5 +1,5 @@
 // Report: what became of a model, as plain data; whoever shows it only formats it.
-import type { QuantizationStats } from "./codebook.ts";
+import { type QuantizationStats, sqnrOf } from "./codebook.ts";
 
 /** What became of one tensor. */
 export interface TensorReport {
@@ -34,6 +34,8 @@ export interface Report {
   readonly entropyBits: number;
   /** Over all quantized weights, in dB; `null` where the error is zero. */
   readonly sqnrDb: number | null;
+  /** The same with every weight's importance, where importance was given. */
+  readonly weightedSqnrDb?: number | null;
   readonly seconds: number;
   readonly tensors: readonly TensorReport[];
   readonly warnings: readonly string[];
@@ -42,12 +44,13 @@ export interface Report {
 /** Totals over tensors. */
 export function totalsOf(
   tensors: readonly TensorReport[],
-): Pick<Report, "weights" | "bitsPerWeight" | "entropyBits" | "sqnrDb"> {
+): Pick<Report, "weights" | "bitsPerWeight" | "entropyBits" | "sqnrDb" | "weightedSqnrDb"> {
   let weights = 0;
   let bits = 0;
   let entropy = 0;
   let error = 0;
   let signal = 0;
+  let weighted: { error: number; signal: number } | undefined;
   for (const { stats } of tensors) {
     if (!stats) continue;
     weights += stats.count;
@@ -55,11 +58,16 @@ export function totalsOf(
     entropy += stats.entropyBits * stats.count;
     error += stats.mse * stats.count;
     signal += stats.sumSquares;
+    if (!stats.weighted) continue;
+    weighted ??= { error: 0, signal: 0 };
+    weighted.error += stats.weighted.error;
+    weighted.signal += stats.weighted.signal;
   }
   return {
     weights,
     bitsPerWeight: weights > 0 ? bits / weights : 0,
     entropyBits: weights > 0 ? entropy / weights : 0,
-    sqnrDb: error > 0 ? 10 * Math.log10(signal / error) : null,
+    sqnrDb: sqnrOf(signal, error),
+    ...(weighted ? { weightedSqnrDb: sqnrOf(weighted.signal, weighted.error) } : {}),
   };
 }

@@ -7,7 +7,7 @@ import { countElements, isFloatDtype } from "./tensor.ts";
 /** Options for the tensors whose name matches. */
 export interface TensorRule {
   readonly match: RegExp;
-  readonly options: QuantizeOptions;
+  readonly options: Omit<QuantizeOptions, "importance">;
 }
 
 export interface SelectOptions extends Omit<QuantizeOptions, "importance"> {

@@ -184,7 +184,7 @@ describe("a mistake at the keyboard: 2, and where to read on", () => {
     expect(existsSync(at("out"))).toBe(false);
   });
 
-  test.each(["entropy", "threads", "plan", "importance", "outliers", "target-size", "grid", "seed", "report"])(
+  test.each(["entropy", "threads", "plan", "outliers", "target-size", "grid", "seed", "report"])(
     "--%s is not there yet, and is said so",
     async (flag) => {
       for (const form of [[`--${flag}`, "4"], [`--${flag}=4`]]) {

@@ -88,7 +88,7 @@ const PASSES = names("passes");
 const STAGES = names("assign", "atoms", "channels", "cluster", "decode", "ecsq", "scale", "select", "weights");
 const CONTAINER = names("container/[a-z]+");
 const FORMATS = names("formats/(?!format\\b)[a-z-]+");
-const DRIVERS = names("compress", "decoder", "decompress", "init", "inspect", "open", "quantize");
+const DRIVERS = names("compress", "decoder", "decompress", "importance", "init", "inspect", "open", "quantize");
 const SLQ = names("slq", "slq/[a-z-]+");
 const ADAPTERS = names("adapters/[a-z-]+");
 const ENTRIES = names("index", "node", "cli/[a-z]+");
@@ -231,7 +231,19 @@ describe("the arrows between files", () => {
 
   test("wlq/decoder carries no encoder", () => {
     const ENCODERS = only(
-      names("assign", "channels", "cluster", "compress", "init", "quantize", "report", "scale", "select", "weights"),
+      names(
+        "assign",
+        "channels",
+        "cluster",
+        "compress",
+        "importance",
+        "init",
+        "quantize",
+        "report",
+        "scale",
+        "select",
+        "weights",
+      ),
       names("passes", "wasm/encode", "wasm/slq", "container/writer"),
       FORMATS,
       SLQ,

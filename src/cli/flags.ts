@@ -12,7 +12,6 @@ export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
 const LATER_COMMANDS = ["plan", "calibrate"];
 const LATER_FLAGS = [
-  "importance",
   "outliers",
   "entropy",
   "target-size",
@@ -45,6 +44,7 @@ const OPTIONS = {
   "target-sqnr": { type: "string" },
   lambda: { type: "string" },
   "pin-zero": { type: "boolean" },
+  importance: { type: "string" },
   include: { type: "string" },
   exclude: { type: "string" },
   tensor: { type: "string", multiple: true },
@@ -62,6 +62,8 @@ export interface CommandLine {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly dryRun: boolean;
+  /** A file of importances. */
+  readonly importance: string | undefined;
   readonly compress: CompressOptions;
 }
 
@@ -95,6 +97,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     json: values.json ?? false,
     quiet: values.quiet ?? false,
     dryRun: values["dry-run"] ?? false,
+    importance: values.importance,
     compress: compressOptions(values),
   };
 }
@@ -216,6 +219,8 @@ How weights are quantized
   --method HOW             optimal, lloyd, uniform or ecsq (default ${D.method}); for lloyd: --start linear|quantile, --steps N
   --target-bits B          for ecsq, which weighs error against entropy-coded size: bits a weight, codebook and scales
                            counted; or --target-sqnr DB; or --lambda L, the squared error that a bit is worth
+  --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
+                           shapes that broadcast to them (squared gradients; a mean square per input)
 
 Which tensors
   --min-size N             fewest weights that pay (default ${C.minSize})

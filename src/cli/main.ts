@@ -79,11 +79,14 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
   const source = await fileSource(input);
   const folder = folderResolver(input);
   const view = progressView(line.quiet);
+  let importance: Awaited<ReturnType<typeof fileSource>> | undefined;
   const used = new Set<string>();
   try {
     await checkOutput(input, output, line.dryRun);
+    importance = line.importance === undefined ? undefined : await fileSource(line.importance);
     const report = await compress(source, line.dryRun ? discardSink() : fileSink(output), {
       ...line.compress,
+      ...(importance ? { importance } : {}),
       formats: FORMATS,
       resolve(name) {
         used.add(name);
@@ -101,6 +104,7 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
   } finally {
     view.stop();
     await source.close();
+    await importance?.close();
     await folder.closeAll();
   }
 }

@@ -51,6 +51,7 @@ export function table(head: string[], rows: string[][], left: number): string {
 /** Quantized tensors one a line, the others summed up by reason. */
 export function reportText(report: Report): string {
   const rows: string[][] = [];
+  const weighted = report.weightedSqnrDb !== undefined;
   const kept = new Map<string, { count: number; bytes: number }>();
   for (const t of report.tensors) {
     if (!t.stats) {
@@ -68,11 +69,14 @@ export function reportText(report: Report): string {
       stats.bitsPerWeight.toFixed(2),
       stats.entropyBits.toFixed(2),
       sqnrText(stats.sqnrDb),
+      ...(weighted ? [stats.weighted ? sqnrText(stats.weighted.sqnrDb) : ""] : []),
       `${(t.bytesIn / t.bytesOut).toFixed(2)}x`,
       stats.tableBitsPerWeight > 0.5 ? "codebook!" : "",
     ]);
   }
-  const lines = [table(["tensor", "type", "codebook", "levels", "bits", "entropy", "SQNR", "ratio", ""], rows, 3)];
+  const quality = weighted ? ["SQNR", "weighted"] : ["SQNR"];
+  const head = ["tensor", "type", "codebook", "levels", "bits", "entropy", ...quality, "ratio", ""];
+  const lines = [table(head, rows, 3)];
   for (const [reason, { count, bytes }] of kept)
     lines.push(`${count} tensors as they are (${bytesText(bytes)}): ${plain(reason)}`);
   if (rows.some((r) => r.at(-1) !== "")) {
@@ -86,7 +90,9 @@ export function reportText(report: Report): string {
 /** `model.safetensors (548.1 MB) -> model.wlq.safetensors (71.3 MB), 7.69x, 4.16 bits/weight, SQNR 20.1 dB` */
 export function closingLine(input: string, output: string, report: Report): string {
   const head = `${basename(input)} (${bytesText(report.bytesIn)}) -> ${basename(output)} (${bytesText(report.bytesOut)})`;
-  return `${head}, ${report.ratio.toFixed(2)}x, ${report.bitsPerWeight.toFixed(2)} bits/weight, SQNR ${sqnrText(report.sqnrDb)}`;
+  const { weightedSqnrDb } = report;
+  const weighted = weightedSqnrDb === undefined ? "" : `, weighted ${sqnrText(weightedSqnrDb)}`;
+  return `${head}, ${report.ratio.toFixed(2)}x, ${report.bitsPerWeight.toFixed(2)} bits/weight, SQNR ${sqnrText(report.sqnrDb)}${weighted}`;
 }
 
 export function inspectionText(

@@ -483,7 +483,9 @@ test("large tensors are read in stretches: channels of an inner axis as if in me
     const values = new Float32Array(count);
     for (let i = 0; i < count; i++) values[i] = ((Math.imul(i, 0x9e3779b1) >>> 8) / 2 ** 24 - 0.5) * (1 + (i % 7));
     const input = safetensorsFile([{ name: "w", dtype: "F32", shape, bytes: new Uint8Array(values.buffer) }]);
-    const options: CompressOptions = groupSize ? { granularity: "group", groupSize } : { granularity: "channel", axis };
+    const options = groupSize
+      ? ({ granularity: "group", groupSize } as const)
+      : ({ granularity: "channel", axis } as const);
     const { bytes } = await compressed(input, { levels: 3, include: /w/, ...options });
     const q = await quantize({ data: values, shape }, { levels: 3, ...options });
     const file = checkSafetensors(bytes);
