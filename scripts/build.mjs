@@ -7,14 +7,16 @@ import { build } from "esbuild";
 import { rollup } from "rollup";
 import { dts } from "rollup-plugin-dts";
 
-const WASM = ["decode", "encode", "slq"];
+const WASM = ["decode", "encode", "slq", "calibrate"];
 const ENTRIES = {
   index: "src/index.ts",
   decoder: "src/decoder.ts",
   onnx: "src/formats/onnx.ts",
   caffe: "src/formats/caffe.ts",
   slq: "src/slq/index.ts",
+  calibrate: "src/calibrate/index.ts",
   tfjs: "src/adapters/tfjs.ts",
+  onnxruntime: "src/adapters/onnxruntime.ts",
   node: "src/node.ts",
 };
 

@@ -82,14 +82,15 @@ interface Layer {
 
 const names = (...list: string[]): string => `src/(${list.join("|")})\\.ts`;
 // `formats/format.ts` is the contract between formats and those who use them: types only
-const DATA = names("error", "tensor", "codebook", "options", "report", "io/[a-z]+", "formats/format");
+const DATA = names("error", "tensor", "codebook", "options", "report", "io/[a-z]+", "formats/(format|layer)");
 const WASM = "src/wasm/[a-z]+(\\.d)?\\.ts";
 const PASSES = names("passes");
 const STAGES = names("assign", "atoms", "channels", "cluster", "decode", "ecsq", "scale", "select", "weights");
 const CONTAINER = names("container/[a-z]+");
-const FORMATS = names("formats/(?!format\\b)[a-z-]+");
+const FORMATS = names("formats/(?!(format|layer)\\b)[a-z-]+");
 const DRIVERS = names("compress", "decoder", "decompress", "importance", "init", "inspect", "open", "quantize");
 const SLQ = names("slq", "slq/[a-z-]+");
+const CALIBRATE = names("calibrate/[a-z-]+");
 const ADAPTERS = names("adapters/[a-z-]+");
 const ENTRIES = names("index", "node", "cli/[a-z]+");
 const only = (...parts: string[]): RegExp => new RegExp(`^(${parts.join("|")})$`);
@@ -117,9 +118,18 @@ const LAYERS: Readonly<Record<string, Layer>> = {
       names("compress", "open", "formats/open", "quantize", "container/(coding|safetensors)"),
     ),
   },
+  calibrate: {
+    holds: only(CALIBRATE),
+    imports: only(DATA, WASM, CALIBRATE, names("container/(json|safetensors)")),
+  },
   adapters: {
     holds: only(ADAPTERS),
-    imports: only(DATA, ADAPTERS, names("slq/index"), "@tensorflow/tfjs-(core|layers)"),
+    imports: only(
+      DATA,
+      ADAPTERS,
+      names("slq/index", "calibrate/[a-z-]+", "formats/onnx", "wasm/calibrate"),
+      "@tensorflow/tfjs-(core|layers)",
+    ),
   },
   entries: { holds: only(ENTRIES), imports: only("src/.*", "package\\.json", "node:.*", "cli-table3", "cli-progress") },
 };
@@ -244,11 +254,12 @@ describe("the arrows between files", () => {
         "select",
         "weights",
       ),
-      names("passes", "wasm/encode", "wasm/slq", "container/writer"),
+      names("passes", "wasm/encode", "wasm/slq", "wasm/calibrate", "container/writer"),
       FORMATS,
       SLQ,
       ADAPTERS,
-      "build/(encode|slq).*",
+      CALIBRATE,
+      "build/(encode|slq|calibrate).*",
     );
     const reached = [...reach(src, "src/decoder.ts")];
     expect(reached).toContain("src/decode.ts");

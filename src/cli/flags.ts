@@ -7,10 +7,10 @@ import { COMPRESS_DEFAULTS, type TensorRule } from "../select.ts";
 /** A mistake of the person at the keyboard: exit code 2, the message and where to read on. */
 export class UsageError extends Error {}
 
-const COMMANDS = ["compress", "decompress", "inspect", "verify"] as const;
+const COMMANDS = ["compress", "decompress", "inspect", "verify", "calibrate"] as const;
 export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
-const LATER_COMMANDS = ["plan", "calibrate"];
+const LATER_COMMANDS = ["plan"];
 const LATER_FLAGS = [
   "outliers",
   "entropy",
@@ -203,6 +203,7 @@ export const HELP: string = `wlq quantizes the weights of neural networks to lea
   wlq compress IN OUT      make a model file smaller
   wlq decompress IN OUT    make a model file of its first format again
   wlq inspect IN           what a file holds
+  wlq calibrate MODEL INPUTS STATS   runs an ONNX model on sample inputs, writes statistics of what its layers see
   wlq verify IN [ORIGINAL] whether a compressed file is whole, and how far it is from the original
   wlq slq …                quantize round by round while the network is re-trained: wlq slq --help
 

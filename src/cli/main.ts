@@ -11,6 +11,7 @@ import { onnx } from "../formats/onnx.ts";
 import { inspect, verify } from "../inspect.ts";
 import { discardSink, type Sink } from "../io/sink.ts";
 import { fileSink, fileSource, folderResolver } from "../node.ts";
+import { calibrateText, runCalibrate } from "./calibrate.ts";
 import { type CommandLine, HELP, parseCommandLine, UsageError } from "./flags.ts";
 import { progressView } from "./progress.ts";
 import { bytesText, closingLine, inspectionText, plain, reportText, sqnrText } from "./show.ts";
@@ -35,6 +36,8 @@ async function main(args: readonly string[]): Promise<number> {
         return await runDecompress(line, signal);
       case "inspect":
         return await runInspect(line);
+      case "calibrate":
+        return await runCalibration(line, signal);
       default:
         return await runVerify(line, signal);
     }
@@ -196,6 +199,20 @@ async function runVerify(line: CommandLine, signal: AbortSignal): Promise<number
     await other?.close();
     await folder.closeAll();
   }
+}
+
+async function runCalibration(line: CommandLine, signal: AbortSignal): Promise<number> {
+  const [model, inputs, output] = line.files;
+  if (output === undefined || line.files.length !== 3) {
+    throw new UsageError(`wlq calibrate takes MODEL, INPUTS and STATS, got ${line.files.length} file names`);
+  }
+  await checkOutput(model as string, output, line.dryRun);
+  const { include, exclude } = line.compress;
+  const terminal = process.stderr.isTTY && !line.quiet;
+  const onRun = (runs: number): void => void (terminal && process.stderr.write(`\r${runs} runs`));
+  const report = await runCalibrate(model as string, inputs as string, output, { include, exclude, signal, onRun });
+  if (terminal) process.stderr.write("\r");
+  return line.json ? sayJson(report) : say(calibrateText(output, report));
 }
 
 function exitCode(error: unknown): number {

@@ -4,6 +4,9 @@ import type { ByteSource } from "../io/source.ts";
 import type { Field, Message } from "./protobuf.ts";
 import { LENGTH, lengthTag, VARINT, varintTag, WireReader } from "./protobuf.ts";
 
+/** Attributes that are kept; of `auto_pad` only whether it says something. */
+const INTEGERS = new Set(["transA", "transB", "perm", "group", "strides", "pads", "dilations", "auto_pad", "axis"]);
+
 /** What an ONNX file may make us keep in memory. */
 export const ONNX_LIMITS: Readonly<Record<"nodes" | "constants" | "rank", number>> = {
   /** Nodes in all scopes; exports of unrolled language models have about 100 000. */
@@ -48,7 +51,7 @@ export interface Node {
   domain: string;
   readonly inputs: string[];
   readonly outputs: string[];
-  /** The attributes that decide about axes: transA, transB, perm. */
+  /** Integer attributes that say how a weight is used: axes, and a convolution's geometry. */
   ints?: Map<string, readonly number[]>;
 }
 
@@ -74,6 +77,8 @@ export interface Scope {
   readonly constants: Constant[];
   /** By name, in order; `start` to `end` is the whole field. */
   readonly inputs: Map<string, { readonly start: number; readonly end: number }>;
+  /** Names of a graph's outputs. */
+  readonly outputs: Set<string>;
   /** Version of the standard operators; 1 when nothing is imported. */
   opset: number;
   /** Of a function: what nodes call it. */
@@ -167,6 +172,7 @@ export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
         const tensor = await readTensor(message, field);
         scope.constants.push({ scope, name: tensor.name, tensor, start, end });
       } else if (tag === lengthTag(11)) scope.inputs.set((await readTexts(message, field))[0], field);
+      else if (tag === lengthTag(12)) scope.outputs.add((await readTexts(message, field))[0]);
       else if (tag === lengthTag(15)) await readSparse(message, field);
     });
   }
@@ -203,14 +209,15 @@ export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
       const { tag, number } = field;
       if (tag === lengthTag(1)) name = await wire.text(field);
       else if (tag === varintTag(3)) ints.push(field.value);
-      else if (number === 8 && name === "perm") await wire.integers(field, ints, ONNX_LIMITS.rank);
+      else if (number === 8 && INTEGERS.has(name)) await wire.integers(field, ints, ONNX_LIMITS.rank);
+      else if (tag === lengthTag(4) && name === "auto_pad" && (await wire.text(field)) !== "NOTSET") ints.push(1);
       else if (field.wire !== LENGTH) return;
       else if (number === 5) value = await readTensor(message, field);
       else if (number === 6 || number === 11) await readScope(newScope(wire.child(message, field), node.scope));
       else if (number === 10) others.push(await readTensor(message, field));
       else if (number === 22 || number === 23) await readSparse(message, field);
     });
-    if (name === "transA" || name === "transB" || name === "perm") {
+    if (INTEGERS.has(name)) {
       node.ints ??= new Map();
       node.ints.set(name, ints);
     }
@@ -303,7 +310,8 @@ function addPiece(pieces: Piece[], field: Field): void {
 }
 
 function newScope(message: Message, parent?: Scope, isFunction: boolean = false): Scope {
-  return { message, parent, isFunction, nodes: [], constants: [], inputs: new Map(), opset: 1, op: "", domain: "" };
+  const lists = { nodes: [], constants: [], inputs: new Map(), outputs: new Set<string>() };
+  return { message, parent, isFunction, ...lists, opset: 1, op: "", domain: "" };
 }
 
 export function isStandard(domain: string): boolean {

@@ -8,6 +8,7 @@ import type { CodedTensor, Format, InGraph, Model, OpenOptions, OutputFiles, Ten
 import { inGraph } from "./onnx-decode.ts";
 import type { Constant, OnnxFile } from "./onnx-graph.ts";
 import { readOnnx } from "./onnx-graph.ts";
+import { exposing, layersOf, type OnnxLayer } from "./onnx-layers.ts";
 import type { OnnxState, Stored } from "./onnx-model.ts";
 import { checkNames, isOverridable, missing, movable } from "./onnx-model.ts";
 import { Companions, dtypeOf, onnxError, openPayload } from "./onnx-payload.ts";
@@ -24,6 +25,12 @@ export interface OnnxModel extends Model {
   skeleton(omit: ReadonlySet<string>): Promise<readonly Segment[]>;
   /** `payloads`: dense payloads for tensors that are not coded or are left; without one they keep their own. */
   inGraph(coded: ReadonlyMap<string, CodedTensor>, payloads?: ReadonlyMap<string, Segment>): Promise<InGraph>;
+  /** Layers of the main graph that calibration can observe. */
+  layers(): readonly OnnxLayer[];
+  /** Whether the main graph has an input of that name. */
+  isInput(name: string): boolean;
+  /** The model with these values of the main graph as outputs, too. */
+  exposing(names: Iterable<string>): Segment[];
 }
 
 /** The ONNX format, with what its models have beyond others. */
@@ -150,6 +157,9 @@ async function open(
     companionBytes,
     skeleton: (omit) => skeletonOf(state, omit),
     inGraph: async (coded, payloads = new Map()) => inGraph(state, coded, payloads),
+    layers: () => layersOf(state),
+    isInput: (name) => file.main.inputs.has(name),
+    exposing: (names) => exposing(state, names),
   };
 }
 

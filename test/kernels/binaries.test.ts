@@ -87,7 +87,7 @@ test.each(BUILDS)("%s: no imports, no start, no data segments; functions and one
   expect(exported.length).toBeGreaterThan(5);
 });
 
-test.each(["encode", "decode", "slq"] as const)("%s: SIMD and scalar export the same names", (name) => {
+test.each(["encode", "decode", "slq", "calibrate"] as const)("%s: SIMD and scalar export the same names", (name) => {
   const names = (build: (typeof BUILDS)[number]): string[] =>
     exportsOf(build)
       .map((entry) => entry.name)

@@ -1,5 +1,6 @@
-// Instances: the six Wasm builds, and one run of a kernel on scalar and SIMD with all its memory under guard.
+// Instances: the eight Wasm builds, and one run of a kernel on scalar and SIMD with all its memory under guard.
 import { readFileSync } from "node:fs";
+import type { CalibrateKernels } from "../../src/wasm/calibrate.ts";
 import type { DecodeKernels } from "../../src/wasm/decode.ts";
 import type { EncodeKernels } from "../../src/wasm/encode.ts";
 import type { SlqKernels } from "../../src/wasm/slq.ts";
@@ -11,6 +12,8 @@ export const BUILDS = [
   "decode.simd",
   "slq.scalar",
   "slq.simd",
+  "calibrate.scalar",
+  "calibrate.simd",
 ] as const;
 
 /** A kernel's data: a typed array of the kernel's element type. */
@@ -142,10 +145,15 @@ export class Instance<Kernels extends { readonly memory: WebAssembly.Memory }> {
 export type EncodeInstance = Instance<EncodeKernels>;
 export type DecodeInstance = Instance<DecodeKernels>;
 export type SlqInstance = Instance<SlqKernels>;
+export type CalibrateInstance = Instance<CalibrateKernels>;
 
 const encode: readonly EncodeInstance[] = [new Instance("encode.scalar", 0xa5), new Instance("encode.simd", 0x5a)];
 const decode: readonly DecodeInstance[] = [new Instance("decode.scalar", 0xa5), new Instance("decode.simd", 0x5a)];
 const slq: readonly SlqInstance[] = [new Instance("slq.scalar", 0xa5), new Instance("slq.simd", 0x5a)];
+const calibrate: readonly CalibrateInstance[] = [
+  new Instance("calibrate.scalar", 0xa5),
+  new Instance("calibrate.simd", 0x5a),
+];
 
 /** What a run yields: numbers, or a list of arrays and numbers. */
 export type Result = number | bigint | Numbers | readonly (number | bigint | Numbers)[];
@@ -163,6 +171,11 @@ export function onDecoders<T extends Result>(work: (instance: DecodeInstance) =>
 /** Runs on the scalar and the SIMD build for rounds; throws unless all bits are the same; returns them. */
 export function onSlq<T extends Result>(work: (instance: SlqInstance) => T): T {
   return onAll(slq, work);
+}
+
+/** Runs on the scalar and the SIMD build for calibration; throws unless all bits are the same; returns them. */
+export function onCalibrate<T extends Result>(work: (instance: CalibrateInstance) => T): T {
+  return onAll(calibrate, work);
 }
 
 /** An instance without guards and one page of memory, for reads up to its end. */

@@ -1,0 +1,57 @@
+// wlq/calibrate: statistics of layer inputs, from which weights are quantized without training.
+import { type Layer, type LayerOptions, planLayer } from "../formats/layer.ts";
+import type { Sink } from "../io/sink.ts";
+import { calibrateBinary } from "../wasm/calibrate.ts";
+import { type Inputs, Observer } from "./observer.ts";
+import { saveStatistics } from "./statistics.ts";
+
+export { WlqError, type WlqErrorCode } from "../error.ts";
+export type { LayerOptions } from "../formats/layer.ts";
+export { type InitCalibrateOptions, initCalibrate } from "./init.ts";
+export type { Inputs } from "./observer.ts";
+
+// A triangle of 4096 columns is 67 MB of float64.
+const DEFAULT_MAX_COLUMNS = 4096;
+
+/** Options of {@link createObserver}. */
+export interface ObserverOptions {
+  /**
+   * Most inputs of an output for which all products are kept: `columns^2 * 4` bytes of sums. Wider layers get the mean
+   * square of each input alone. Default 4096.
+   */
+  readonly maxColumns?: number;
+}
+
+/** Adds up layer inputs. */
+export interface LayerObserver {
+  /** Adds inputs of the layer with that weight. Throws RangeError where they do not fit. */
+  observe(weight: string, inputs: Inputs): void;
+  /** Writes the statistics: a safetensors file with the importance of each weight under its name. Returns its bytes. */
+  save(sink: Sink): Promise<number>;
+}
+
+/**
+ * Begins to observe layers, named by their weights.
+ *
+ * @throws RangeError with the layer and what is wrong with it
+ * @example
+ * const observer = await createObserver({ "fc1.weight": { shape: [300, 784] } });
+ * for (const x of batches) observer.observe("fc1.weight", { data: x, shape: [32, 784] });
+ * await observer.save(fileSink("statistics.safetensors"));
+ */
+export async function createObserver(
+  layers: Readonly<Record<string, LayerOptions>>,
+  { maxColumns = DEFAULT_MAX_COLUMNS }: ObserverOptions = {},
+): Promise<LayerObserver> {
+  const planned: Layer[] = Object.entries(layers).map(([weight, options]) => planLayer(weight, options));
+  if (!calibrateBinary.ready) await calibrateBinary.load();
+  const observer = new Observer(planned, ({ columns }) => columns <= maxColumns);
+  return {
+    observe: (weight, inputs) => observer.observe(weight, inputs),
+    save: (sink) =>
+      saveStatistics(
+        planned.map(({ weight }) => observer.statistics(weight)),
+        sink,
+      ),
+  };
+}
