@@ -101,7 +101,7 @@ const SESSION = { executionProviders: ["wasm"], logSeverityLevel: 3 };
  * Runs the float model on sample inputs and writes the statistics of its layers' inputs, for
  * `compress(…, { calibration })`. A few dozen inputs are enough; no labels are needed.
  *
- * @param ort the namespace: `import * as ort from "onnxruntime-web"`
+ * @param ort the namespace of onnxruntime-web, -node or -react-native
  * @throws WlqError `unsupported` where the model has no layer to observe, `aborted`, `non-finite`
  * @example
  * await calibrate(ort, await fileSource("model.onnx"), samples, fileSink("statistics.safetensors"));
