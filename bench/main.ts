@@ -147,6 +147,22 @@ async function main(): Promise<void> {
   s = section("4096 x 4096, a codebook a row, 16 levels, importance-weighted");
   add(s, ...rowCodebooks(quick ? undefined : scikit));
 
+  s = section("entropy-constrained codebook + codes, 10M float32");
+  for (const targetBits of [2, 4]) {
+    const coded = quantizeSync(big, { method: "ecsq", targetBits }).stats;
+    add(s, {
+      ...measure(
+        `wlq ecsq, ${targetBits} bits`,
+        BIG * 4,
+        () => void quantizeSync(big, { method: "ecsq", targetBits }),
+        4,
+      ),
+      sqnrDb: coded.sqnrDb,
+      entropyBits: coded.entropyBits,
+      goal: `150 ms; ${coded.entropyBits.toFixed(3)} bits, ${coded.sqnrDb?.toFixed(2)} dB`,
+    });
+  }
+
   s = section("assign + pack, 16 levels, 10M, Wasm-resident");
   const q = quantizeSync(big, { levels: 16 });
   const [assignRow, assignCopy] = assignAndPack(big, q.codebook) as [Row, Row];

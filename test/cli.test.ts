@@ -194,6 +194,38 @@ describe("a mistake at the keyboard: 2, and where to read on", () => {
     },
   );
 
+  test("--dim is not offered, and why", async () => {
+    const { code, stderr } = await cli(["compress", "in.safetensors", "out", "--dim", "2"]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/--dim, codebooks of vectors, is not offered: --method ecsq .* docs\/results\/vector\.md/);
+  });
+
+  test("--method ecsq with a target in bits or decibels, for all or by a rule", async () => {
+    const report = async (...args: string[]) => {
+      const { code, stdout, stderr } = await cli([
+        "compress",
+        "in.safetensors",
+        "ecsq.out",
+        "--json",
+        "-q",
+        "--dry-run",
+        ...args,
+      ]);
+      expect([code, stderr]).toEqual([0, ""]);
+      return JSON.parse(stdout) as { sqnrDb: number; entropyBits: number };
+    };
+    const base = ["--method", "ecsq", "--scale", "none", "--include", "."];
+    const [coarse, fine] = [await report(...base, "--target-sqnr", "15"), await report(...base, "--target-sqnr", "25")];
+    expect(coarse.sqnrDb).toBeGreaterThan(14.9);
+    expect(fine.sqnrDb).toBeGreaterThan(24.9);
+    expect(fine.entropyBits).toBeGreaterThan(coarse.entropyBits);
+    const few = await report(...base, "--target-bits", "3.5");
+    expect(few.entropyBits).toBeLessThanOrEqual(3.52);
+    const { code, stderr } = await cli(["compress", "in.safetensors", "ecsq.out", "--method", "ecsq"]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/needs one of targetBits, targetSqnr and lambda/);
+  });
+
   test.each(["plan"])("nor is wlq %s", async (command) => {
     const { code, stderr } = await cli([command, "in.safetensors"]);
     expect(code).toBe(2);

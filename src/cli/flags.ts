@@ -21,7 +21,6 @@ const LATER_FLAGS = [
   "seed",
   "report",
   "calibration",
-  "dim",
 ] as const;
 
 const OPTIONS = {
@@ -71,6 +70,11 @@ export interface CommandLine {
 export function parseCommandLine(args: readonly string[]): CommandLine {
   for (const arg of args) {
     const flag = /^--([a-z-]+)/.exec(arg)?.[1];
+    if (flag === "dim") {
+      throw new UsageError(
+        "--dim, codebooks of vectors, is not offered: --method ecsq has less error at the same size, see docs/results/vector.md",
+      );
+    }
     if (flag && (LATER_FLAGS as readonly string[]).includes(flag)) {
       throw new UsageError(`--${flag} is not there yet in this version`);
     }
@@ -217,7 +221,8 @@ How weights are quantized
   --group-size N           weights a group (default ${D.groupSize})
   --axis N                 channel axis (default: the output channels, as the format knows them)
   --pin-zero               zeros stay zeros
-  --method HOW             optimal, lloyd, uniform or ecsq (default ${D.method}); for lloyd: --start linear|quantile, --steps N
+  --method HOW             optimal, lloyd, uniform or ecsq (default ${D.method})
+  --start WHAT, --steps N  for lloyd: linear or quantile, and the most steps
   --target-bits B          for ecsq, which weighs error against entropy-coded size: bits a weight, codebook and scales
                            counted; or --target-sqnr DB; or --lambda L, the squared error that a bit is worth
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
