@@ -1,3 +1,16 @@
-// The calibrate binary's entry: statistics of layer inputs.
+// The calibrate binary's entry: statistics of layer inputs, and rounding that makes up for its errors.
 export { packRows, packPatches } from "./columns";
 export { columnSums, rankUpdate, covariance } from "./second-moment";
+export { fillMatrix, cholesky } from "./cholesky";
+export {
+  loadBlock,
+  storeCodes,
+  loadCodes,
+  nearestPlane,
+  matrixProduct,
+  blockDots,
+  blockErrors,
+  descend,
+  codeMoments,
+} from "./compensate";
+export { roundTo } from "./half";

@@ -112,9 +112,10 @@ export class TileCoder {
   tile(start: number, count: number): void {
     const { kernels } = this.#scope;
     const { groups, inner } = this.#grouping;
-    const { levels } = this.#coding;
+    const { levels, chosen } = this.#coding;
+    if (chosen) this.#scope.u8(this.codes, count).set(chosen.subarray(start, start + count));
     if (groups === 1) {
-      kernels.assign(this.codes, this.weights, count, this.#thresholds, levels, this.#table);
+      if (!chosen) kernels.assign(this.codes, this.weights, count, this.#thresholds, levels, this.#table);
       kernels.lookup32(this.decoded, this.codes, count, this.#codebooks, levels, false);
     } else {
       let first = start % (groups * inner);
@@ -126,17 +127,19 @@ export class TileCoder {
         period = -1; // as unsigned: never wraps
       }
       const at = runPlace(inner, first);
-      kernels.assignRuns(
-        this.codes,
-        this.weights,
-        count,
-        this.#thresholds,
-        levels,
-        this.#stride,
-        at.inner,
-        period,
-        at.first,
-      );
+      if (!chosen) {
+        kernels.assignRuns(
+          this.codes,
+          this.weights,
+          count,
+          this.#thresholds,
+          levels,
+          this.#stride,
+          at.inner,
+          period,
+          at.first,
+        );
+      }
       kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, at.inner, period, at.first);
     }
     kernels.measure(this.#totals, this.#sums, this.weights, this.decoded, this.codes, count, levels, this.#scratch);

@@ -82,6 +82,8 @@ export interface Coding {
    * thresholds below the weight (divided by its scale). Decoding does without.
    */
   readonly thresholds?: Float32Array;
+  /** Codes that are chosen already, one byte each, row-major; absent: thresholds or the nearest value choose. */
+  readonly chosen?: Uint8Array;
 }
 
 /** One quantized tensor. */

@@ -1,5 +1,6 @@
 // Compress: a model file to a smaller one, tensor by tensor, in memory that does not grow with it.
 import { TileCoder } from "./assign.ts";
+import type { Calibration, OpenCalibration, OutputError } from "./calibration.ts";
 import { bitsForLevels, type Coding, groupingOf, packedBytes, type QuantizationStats } from "./codebook.ts";
 import { roundFormat } from "./container/coding.ts";
 import { containerSegments } from "./container/writer.ts";
@@ -17,7 +18,7 @@ import { type Report, type TensorReport, totalsOf } from "./report.ts";
 import { choose, type SelectOptions } from "./select.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
-import { WeightReader } from "./weights.ts";
+import { WeightReader, wholeTensor } from "./weights.ts";
 
 /** How far an operation is. */
 export interface Progress {
@@ -44,6 +45,11 @@ export interface FileOptions {
 export interface CompressOptions extends SelectOptions, FileOptions {
   /** `container` (a safetensors file, default), `dense` (the input's format with quantized values), `onnx`. */
   readonly to?: "container" | "dense" | "onnx";
+  /**
+   * `calibration(statistics)` of wlq/calibrate: codes are chosen such that the outputs of the layers it knows stay what
+   * they are. Other weights get 256 levels, unless a rule of `tensors` says otherwise.
+   */
+  readonly calibration?: Calibration;
   /** What a NaN or infinity in a tensor that the user named does. Default `error`; `keep` passes the tensor through. */
   readonly nonFinite?: "error" | "keep";
   /**
@@ -60,6 +66,7 @@ interface Clustered {
   readonly entry: TensorEntry;
   readonly coding: Coding;
   readonly importance: ImportanceTensor | undefined;
+  readonly output?: OutputError;
   stats?: QuantizationStats;
 }
 
@@ -93,10 +100,13 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     nonFinite = "error",
     companion,
     importance: importanceSource,
+    calibration,
     ...select
   } = options;
+  if (importanceSource && calibration) throw new RangeError("importance and calibration exclude each other");
   const bytes = byteSource(source);
   const model = await openModel(bytes, formats, { resolve });
+  const known = await calibration?.open();
   if (to === "onnx" && !model.inGraph) {
     throw new WlqError("unsupported", `to "onnx" needs an ONNX model, this is ${model.format}`);
   }
@@ -107,8 +117,10 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   const work: { entry: TensorEntry; plan: QuantizePlan; named: boolean }[] = [];
   for (const entry of model.tensors) {
     const choice = choose(entry, select);
-    if (choice.quantize) work.push({ entry, plan: planFor(entry, choice.options), named: choice.named });
-    else kept.set(entry.name, choice.reason);
+    if (choice.quantize) {
+      const plan = planFor(entry, known ? withoutInputs(known, entry, choice.options, select.tensors) : choice.options);
+      work.push({ entry, plan, named: choice.named });
+    } else kept.set(entry.name, choice.reason);
   }
   const lacking = importance ? work.filter(({ entry }) => !importance(entry)) : [];
   for (const { entry } of lacking)
@@ -121,12 +133,21 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   };
 
   const coded = new Map<string, Clustered>();
+  const shifts = new Map<string, Float32Array>();
   for (const { entry, plan, named } of work) {
     checkAborted(signal);
     const count = countElements(entry.shape);
     progress("cluster", entry.name, 0);
     try {
-      coded.set(entry.name, { entry, ...(await cluster(scope, entry, plan, importance?.(entry), signal)) });
+      if (known?.knows(entry.name, entry.shape)) {
+        const weights = await wholeTensor(scope, entry, entry.dtype as FloatDtype);
+        const shiftable = model.shiftable?.(entry.name) ?? false;
+        const { coding, shift, output } = await known.quantize(entry.name, weights, plan, shiftable);
+        if (shift) shifts.set(entry.name, shift);
+        coded.set(entry.name, { entry, coding, importance: undefined, ...(output ? { output } : {}) });
+      } else {
+        coded.set(entry.name, { entry, ...(await cluster(scope, entry, plan, importance?.(entry), signal)) });
+      }
     } catch (error) {
       if (!(error instanceof WlqError) || error.code !== "non-finite") throw error;
       if (named && nonFinite === "error") {
@@ -143,7 +164,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   const outputs = new Map<string, number>();
   const files = await output(
     scope,
-    model,
+    (shifts.size > 0 && (await model.shifted?.(shifts))) || model,
     coded,
     to,
     signal,
@@ -185,6 +206,23 @@ function planFor(entry: TensorEntry, options: Parameters<typeof planQuantize>[1]
     if (error instanceof RangeError) throw new RangeError(`tensor "${entry.name}": ${error.message}`);
     throw error;
   }
+}
+
+/** A weight whose inputs nobody saw, a depthwise convolution mostly, is not worth a risk: 256 levels. */
+function withoutInputs(
+  known: OpenCalibration,
+  { name, shape }: TensorEntry,
+  options: Parameters<typeof planQuantize>[1],
+  rules: SelectOptions["tensors"] = [],
+): Parameters<typeof planQuantize>[1] {
+  if (
+    known.knows(name, shape) ||
+    rules.some(({ match }) => new RegExp(match, match.flags.replace("g", "")).test(name))
+  ) {
+    return options;
+  }
+  const { bits: _, ...rest } = options;
+  return { ...rest, levels: 256 };
 }
 
 async function cluster(
@@ -329,5 +367,6 @@ function tensorReport(
   const base = { name, dtype, shape, bytesIn: byteLength, bytesOut: sizes.get(name) ?? byteLength };
   if (!clustered?.stats) return { ...base, kept: kept.get(name) ?? "left as it is" };
   const { levels, granularity, scale } = clustered.coding;
-  return { ...base, levels, granularity, scale: scale?.per ?? "none", stats: clustered.stats };
+  const { stats, output } = clustered;
+  return { ...base, levels, granularity, scale: scale?.per ?? "none", stats, ...(output ? { output } : {}) };
 }

@@ -27,8 +27,11 @@ const MOST_BROADCAST = 1 << 22;
  * @throws WlqError `not-found` for a tensor that the model does not have, `malformed` for another shape
  */
 export async function openImportance(source: Source, formats: readonly Format[], model: Model): Promise<ImportanceOf> {
-  const { tensors } = await openModel(byteSource(source), formats, {});
+  const file = await openModel(byteSource(source), formats, {});
   const names = new Set(model.tensors.map(({ name }) => name));
+  // a statistics file of wlq/calibrate has more beside the importance
+  const more = file.metadata && Object.hasOwn(file.metadata, "wlq.statistics") ? /\.(mean|covariance)$/ : /^$/;
+  const tensors = file.tensors.filter(({ name }) => names.has(name) || !more.test(name));
   for (const { name } of tensors) {
     if (!names.has(name))
       throw new WlqError("not-found", `importance has the tensor "${name}", the model does not`, { tensor: name });

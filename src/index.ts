@@ -1,4 +1,5 @@
 // wlq: quantize tensors and compress model files.
+export type { CalibratedTensor, Calibration, OpenCalibration, OutputError } from "./calibration.ts";
 export type {
   Coding,
   Granularity,

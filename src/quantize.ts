@@ -65,15 +65,30 @@ export function quantizeSync(weights: Float32Array | Tensor, options: QuantizeOp
   const scope = sharedEncodeScope();
   const mark = scope.mark();
   try {
+    return codeTensor(scope, clusterInMemory(scope, plan, data, importance), data, importance);
+  } finally {
+    scope.release(mark);
+  }
+}
+
+/** The coding of a tensor in memory, without codes. */
+export function clusterInMemory(
+  scope: EncodeScope,
+  plan: QuantizePlan,
+  data: Float32Array,
+  importance: Float32Array | undefined,
+): Coding {
+  const mark = scope.mark();
+  try {
     const by = plan.scale === "none" ? plan.granularity : "tensor";
-    const grouping = groupingOf(by, shape, plan.axis, plan.groupSize);
+    const grouping = groupingOf(by, plan.shape, plan.axis, plan.groupSize);
     const passes = clusterTensor(scope, plan, importance !== undefined);
     let step = passes.next();
     while (!step.done) {
       fulfil(scope, step.value, grouping, data, importance);
       step = passes.next();
     }
-    return codeTensor(scope, step.value, data, importance);
+    return step.value;
   } finally {
     scope.release(mark);
   }

@@ -1,4 +1,5 @@
 // Report: what became of a model, as plain data; whoever shows it only formats it.
+import type { OutputError } from "./calibration.ts";
 import { type QuantizationStats, sqnrOf } from "./codebook.ts";
 
 /** What became of one tensor. */
@@ -16,6 +17,8 @@ export interface TensorReport {
   readonly granularity?: string;
   readonly scale?: string;
   readonly stats?: QuantizationStats;
+  /** What it does to the layer's output, where calibration knows its inputs. */
+  readonly output?: OutputError;
 }
 
 /** What became of a model. */

@@ -1,8 +1,9 @@
 // Weights of a model file: raw bytes of a tensor to float32 in Wasm memory, in the stretches that passes wish for.
 import { takeChannels } from "./channels.ts";
 import type { Grouping } from "./codebook.ts";
+import { WlqError } from "./error.ts";
 import type { Wish } from "./passes.ts";
-import { dtypeBits, type FloatDtype } from "./tensor.ts";
+import { countElements, dtypeBits, type FloatDtype } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 // A tensor of up to this many bytes is read once and kept while it is worked on.
@@ -127,6 +128,30 @@ export class WeightReader {
     if (this.#dtype === "F16") scope.kernels.f16ToF32(target, raw, count);
     else if (this.#dtype === "BF16") scope.kernels.bf16ToF32(target, raw, count);
     else scope.kernels.f64ToF32(target, raw, count);
+    scope.release(mark);
+  }
+}
+
+/** All weights of a tensor as float32. Throws `non-finite` with the first that is not. */
+export async function wholeTensor(
+  scope: EncodeScope,
+  entry: ConstructorParameters<typeof WeightReader>[1] & { readonly shape: readonly number[] },
+  dtype: FloatDtype,
+): Promise<Float32Array> {
+  const weights = new Float32Array(countElements(entry.shape));
+  const mark = scope.mark();
+  try {
+    const reader = new WeightReader(scope, entry, dtype);
+    const at = scope.reserve(STAGE * 4);
+    for (let start = 0; start < weights.length; start += STAGE) {
+      const n = Math.min(STAGE, weights.length - start);
+      await reader.load(at, start, start + n);
+      const bad = scope.kernels.firstNonFinite(at, n);
+      weights.set(scope.f32(at, n), start);
+      if (bad < n) throw new WlqError("non-finite", `weight ${start + bad} is ${weights[start + bad]}`);
+    }
+    return weights;
+  } finally {
     scope.release(mark);
   }
 }

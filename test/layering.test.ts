@@ -82,7 +82,16 @@ interface Layer {
 
 const names = (...list: string[]): string => `src/(${list.join("|")})\\.ts`;
 // `formats/format.ts` is the contract between formats and those who use them: types only
-const DATA = names("error", "tensor", "codebook", "options", "report", "io/[a-z]+", "formats/(format|layer)");
+const DATA = names(
+  "calibration",
+  "error",
+  "tensor",
+  "codebook",
+  "options",
+  "report",
+  "io/[a-z]+",
+  "formats/(format|layer)",
+);
 const WASM = "src/wasm/[a-z]+(\\.d)?\\.ts";
 const PASSES = names("passes");
 const STAGES = names("assign", "atoms", "channels", "cluster", "decode", "ecsq", "scale", "select", "weights");
@@ -120,7 +129,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   },
   calibrate: {
     holds: only(CALIBRATE),
-    imports: only(DATA, WASM, CALIBRATE, names("container/(json|safetensors)")),
+    imports: only(DATA, WASM, CALIBRATE, names("container/(json|safetensors)", "quantize")),
   },
   adapters: {
     holds: only(ADAPTERS),

@@ -5,8 +5,14 @@ import { calibrateBinary } from "../wasm/calibrate.ts";
 import { type Inputs, Observer } from "./observer.ts";
 import { saveStatistics } from "./statistics.ts";
 
+export type { CalibratedTensor, Calibration, OpenCalibration, OutputError } from "../calibration.ts";
 export { WlqError, type WlqErrorCode } from "../error.ts";
 export type { LayerOptions } from "../formats/layer.ts";
+export {
+  CALIBRATION_DEFAULTS,
+  type CalibrationOptions,
+  calibration,
+} from "./calibration.ts";
 export { type InitCalibrateOptions, initCalibrate } from "./init.ts";
 export type { Inputs } from "./observer.ts";
 

@@ -11,17 +11,7 @@ const COMMANDS = ["compress", "decompress", "inspect", "verify", "calibrate"] as
 export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
 const LATER_COMMANDS = ["plan"];
-const LATER_FLAGS = [
-  "outliers",
-  "entropy",
-  "target-size",
-  "plan",
-  "grid",
-  "threads",
-  "seed",
-  "report",
-  "calibration",
-] as const;
+const LATER_FLAGS = ["outliers", "entropy", "target-size", "plan", "grid", "threads", "seed", "report"] as const;
 
 const OPTIONS = {
   help: { type: "boolean", short: "h" },
@@ -44,6 +34,7 @@ const OPTIONS = {
   lambda: { type: "string" },
   "pin-zero": { type: "boolean" },
   importance: { type: "string" },
+  calibration: { type: "string" },
   include: { type: "string" },
   exclude: { type: "string" },
   tensor: { type: "string", multiple: true },
@@ -63,6 +54,8 @@ export interface CommandLine {
   readonly dryRun: boolean;
   /** A file of importances. */
   readonly importance: string | undefined;
+  /** A statistics file. */
+  readonly calibration: string | undefined;
   readonly compress: CompressOptions;
 }
 
@@ -102,6 +95,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     quiet: values.quiet ?? false,
     dryRun: values["dry-run"] ?? false,
     importance: values.importance,
+    calibration: values.calibration,
     compress: compressOptions(values),
   };
 }
@@ -225,6 +219,7 @@ How weights are quantized
   --start WHAT, --steps N  for lloyd: linear or quantile, and the most steps
   --target-bits B          for ecsq, which weighs error against entropy-coded size: bits a weight, codebook and scales
                            counted; or --target-sqnr DB; or --lambda L, the squared error that a bit is worth
+  --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
                            shapes that broadcast to them (squared gradients; a mean square per input)
 

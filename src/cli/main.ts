@@ -3,6 +3,7 @@ import { access, constants, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { version } from "../../package.json";
+import { calibration } from "../calibrate/calibration.ts";
 import { compress } from "../compress.ts";
 import { decompress } from "../decompress.ts";
 import { WlqError } from "../error.ts";
@@ -83,13 +84,16 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
   const folder = folderResolver(input);
   const view = progressView(line.quiet);
   let importance: Awaited<ReturnType<typeof fileSource>> | undefined;
+  let statistics: Awaited<ReturnType<typeof fileSource>> | undefined;
   const used = new Set<string>();
   try {
     await checkOutput(input, output, line.dryRun);
     importance = line.importance === undefined ? undefined : await fileSource(line.importance);
+    statistics = line.calibration === undefined ? undefined : await fileSource(line.calibration);
     const report = await compress(source, line.dryRun ? discardSink() : fileSink(output), {
       ...line.compress,
       ...(importance ? { importance } : {}),
+      ...(statistics ? { calibration: calibration(statistics) } : {}),
       formats: FORMATS,
       resolve(name) {
         used.add(name);
@@ -108,6 +112,7 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
     view.stop();
     await source.close();
     await importance?.close();
+    await statistics?.close();
     await folder.closeAll();
   }
 }

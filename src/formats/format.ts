@@ -53,6 +53,10 @@ export interface Model {
    * and `dense` puts them back. Absent for formats that are nothing but tensors (safetensors).
    */
   skeleton?(omit: ReadonlySet<string>): Promise<readonly Segment[]>;
+  /** Whether the mean of a weight's outputs can be moved: there is a bias, or room for one. */
+  shiftable?(weight: string): boolean;
+  /** The model with what is given added to the outputs of these weights; tensors keep their names and order. */
+  shifted?(shifts: ReadonlyMap<string, Float32Array>): Promise<Model>;
   /** The file with the given tensors decoded inside the model; absent for formats without a graph. */
   inGraph?(coded: ReadonlyMap<string, CodedTensor>): Promise<InGraph>;
   /** Bytes of the companion files that the model refers to. */

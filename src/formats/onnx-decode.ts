@@ -43,7 +43,7 @@ export function inGraph(
     const [inBytes, inWords] = both;
     if (inBytes?.table) inBytes.table.saved += Math.max(0, Math.min(inWords!.bytes, denseBytes(item)) - inBytes.bytes);
   }
-  const fixed: Edit[] = [];
+  const fixed: Edit[] = [...state.fixed];
   const bodies: Body[] = [];
   const taken = new Set<Stored>();
   const left: string[] = [];
@@ -62,7 +62,7 @@ export function inGraph(
       }
       left.push(entry.name);
     }
-    const given = entry && payloads.get(entry.name);
+    const given = entry && (payloads.get(entry.name) ?? state.replaced.get(item));
     if (!given && entry && !payload) throw missing(entry.name);
     if (!given && !payload?.at) continue;
     taken.add(item);

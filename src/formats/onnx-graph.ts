@@ -45,12 +45,15 @@ export interface TensorProto {
 
 export interface Node {
   readonly scope: Scope;
+  readonly message: Message;
   readonly start: number;
   readonly end: number;
   op: string;
   domain: string;
   readonly inputs: string[];
   readonly outputs: string[];
+  /** The field of the first output's name. */
+  output?: { readonly start: number; readonly end: number };
   /** Integer attributes that say how a weight is used: axes, and a convolution's geometry. */
   ints?: Map<string, readonly number[]>;
 }
@@ -181,12 +184,12 @@ export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
     countOne("nodes");
     const { start, end } = field;
     const message = wire.child(scope.message, field);
-    const node: Node = { scope, start, end, op: "", domain: "", inputs: [], outputs: [] };
+    const node: Node = { scope, message, start, end, op: "", domain: "", inputs: [], outputs: [] };
     let value: TensorProto | undefined;
     await wire.walk(message, async (inner) => {
       if (inner.wire !== LENGTH) return;
       if (inner.number === 1) node.inputs.push(await wire.text(inner));
-      else if (inner.number === 2) node.outputs.push(await wire.text(inner));
+      else if (inner.number === 2) readOutput(node, inner, await wire.text(inner));
       else if (inner.number === 4) node.op = await wire.text(inner);
       else if (inner.number === 7) node.domain = await wire.text(inner);
       else if (inner.number === 5) value = (await readAttribute(node, wire.child(message, inner))) ?? value;
@@ -283,6 +286,11 @@ export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
   async function nameTensor(tensor: TensorProto, field: Field): Promise<void> {
     tensor.name = await wire.text(field);
   }
+}
+
+function readOutput(node: Node, field: Field, name: string): void {
+  node.output ??= field;
+  node.outputs.push(name);
 }
 
 /** Unpacked elements come as a field each: they are kept as one run, so a long tensor stays one record. */

@@ -9,6 +9,7 @@ import type { Payload } from "./onnx-payload.ts";
 import { onnxError } from "./onnx-payload.ts";
 import type { Body, OnnxOptions } from "./onnx-write.ts";
 import { tensorBody } from "./onnx-write.ts";
+import type { Edit } from "./protobuf.ts";
 
 /** A constant with its entry (where its dtype has a name) and payload (where it is not left out of a skeleton). */
 export interface Stored {
@@ -25,6 +26,9 @@ export interface OnnxState {
   readonly stored: readonly Stored[];
   readonly companions: ReadonlyMap<string, ByteSource>;
   readonly options: Required<OnnxOptions>;
+  /** Edits of the graph that every output has, and new payloads for constants that no caller replaces. */
+  readonly fixed: readonly Edit[];
+  readonly replaced: ReadonlyMap<Stored, Uint8Array>;
 }
 
 export function missing(name: string): WlqError {

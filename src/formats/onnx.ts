@@ -13,11 +13,13 @@ import type { OnnxState, Stored } from "./onnx-model.ts";
 import { checkNames, isOverridable, missing, movable } from "./onnx-model.ts";
 import { Companions, dtypeOf, onnxError, openPayload } from "./onnx-payload.ts";
 import { Roles } from "./onnx-roles.ts";
+import { Shifts } from "./onnx-shift.ts";
 import type { Body, OnnxOptions } from "./onnx-write.ts";
 import { assemble, ONNX_DEFAULTS, rawData, rewritten, tensorBody, tensorEdits } from "./onnx-write.ts";
 import type { Edit } from "./protobuf.ts";
 import { splice } from "./protobuf.ts";
 
+export type { ConvGeometry, Layer } from "./layer.ts";
 export type { OnnxOptions } from "./onnx-write.ts";
 
 /** A model opened here. */
@@ -146,17 +148,29 @@ async function open(
   for (const tensor of file.others) {
     if (tensor.isExternal) stored.push({ tensor, payload: await openPayload(source, tensor, tensor.name, companions) });
   }
-  const state: OnnxState = { source, file, stored, companions, options };
+  const warnings = warningsOf(roles, stored);
+  return modelOf({ source, file, stored, companions, options, fixed: [], replaced: new Map() }, warnings);
+}
+
+function modelOf(state: OnnxState, warnings: readonly string[]): OnnxModel {
+  const { file, stored, companions } = state;
   let companionBytes = 0;
   for (const companion of companions.values()) companionBytes += companion.byteLength;
+  let shifts: Shifts | undefined;
+  const shiftsOf = (): Shifts => {
+    shifts ??= new Shifts(state);
+    return shifts;
+  };
   return {
     format: "onnx",
     tensors: stored.flatMap(({ entry }) => entry ?? []),
-    warnings: warningsOf(roles, stored),
+    warnings,
     dense: (payloads) => dense(state, payloads),
     companionBytes,
     skeleton: (omit) => skeletonOf(state, omit),
     inGraph: async (coded, payloads = new Map()) => inGraph(state, coded, payloads),
+    shiftable: (weight) => shiftsOf().has(weight),
+    shifted: async (by) => modelOf({ ...state, ...(await shiftsOf().apply(by)) }, warnings),
     layers: () => layersOf(state),
     isInput: (name) => file.main.inputs.has(name),
     exposing: (names) => exposing(state, names),
@@ -208,7 +222,7 @@ async function dense(state: OnnxState, payloads: ReadonlyMap<string, Segment>): 
   const taken = new Set<Stored>();
   const ranges = new Map<string, { start: number; bytes: Segment }[]>();
   for (const item of state.stored) {
-    const bytes = item.entry && payloads.get(item.entry.name);
+    const bytes = item.entry && (payloads.get(item.entry.name) ?? state.replaced.get(item));
     if (!bytes) {
       if (item.entry && !item.payload) throw missing(item.entry.name);
       continue;
@@ -226,7 +240,7 @@ async function dense(state: OnnxState, payloads: ReadonlyMap<string, Segment>): 
   }
   const companions = new Map<string, readonly Segment[]>();
   for (const [name, source] of state.companions) companions.set(name, rewritten(source, ranges.get(name) ?? []));
-  return assemble(state.source, [], bodies, () => movable(state.stored, taken), companions, state.options);
+  return assemble(state.source, state.fixed, bodies, () => movable(state.stored, taken), companions, state.options);
 }
 
 /** The tensors whose range of a companion file meets another's. */
@@ -252,9 +266,12 @@ function overlapping(stored: readonly Stored[]): Set<Stored> {
 
 async function skeletonOf(state: OnnxState, omit: ReadonlySet<string>): Promise<readonly Segment[]> {
   checkNames(state, omit);
-  const edits: Edit[] = [];
-  for (const { tensor, entry, payload } of state.stored) {
+  const edits: Edit[] = [...state.fixed];
+  for (const item of state.stored) {
+    const { tensor, entry, payload } = item;
+    const replaced = state.replaced.get(item);
     if (entry && omit.has(entry.name)) edits.push(...tensorEdits(tensor, []));
+    else if (replaced) edits.push(...tensorEdits(tensor, rawData(replaced)));
     else if (payload?.at) edits.push(...tensorEdits(tensor, rawData(copySegment(payload, 0, payload.byteLength))));
   }
   return splice(state.source, edits);

@@ -1,0 +1,172 @@
+// Compensate: one tensor's codes by nearest-plane rounding, then values and codes refined in turns.
+import type { OutputError } from "../calibration.ts";
+import type { Coding } from "../codebook.ts";
+import type { CalibrateScope } from "../wasm/calibrate.ts";
+import { Blocks, type CompensateOptions, LANES, type Part } from "./blocks.ts";
+import { fitValues } from "./fit.ts";
+import type { LayerStatistics } from "./statistics.ts";
+
+/** A tensor's codes, one byte each, with the codebook and scales that they are for. */
+export interface Compensated {
+  readonly codebook: Float32Array;
+  readonly scale: Float32Array | undefined;
+  readonly codes: Uint8Array;
+  readonly output: OutputError;
+  readonly shift: Float32Array | undefined;
+}
+
+/** Chooses codes for `weights`, given a coding whose codebook was found before. */
+export function compensate(
+  scope: CalibrateScope,
+  statistics: LayerStatistics,
+  weights: Float32Array,
+  coding: Coding,
+  options: CompensateOptions,
+): Compensated {
+  const mark = scope.mark();
+  try {
+    return choose(new Blocks(scope, statistics, weights, coding, options));
+  } finally {
+    scope.release(mark);
+  }
+}
+
+function choose(b: Blocks): Compensated {
+  const { groups } = b.statistics.layer;
+  const each = b.outputs / groups;
+  const parts = Array.from({ length: groups }, (_, group) => {
+    const part: Part = { group, first: group * each, last: (group + 1) * each, damping: b.damping(group) };
+    return part;
+  });
+  const total = (of: (part: Part) => number): number => parts.reduce((sum, part) => sum + of(part), 0);
+  const power = total((part) => powerOf(b, part));
+  const nearest = total((part) => round(b, part, false));
+  let error = nearest;
+  if (b.matrix) {
+    const before = b.state();
+    error = total((part) => round(b, part, true));
+    for (let turn = 0; turn <= b.options.turns; turn++) {
+      // on inputs with few directions the damping may cost more than the planes gain
+      if (error > nearest) {
+        b.restore(before);
+        error = nearest;
+      }
+      if (turn === b.options.turns) break;
+      const last = b.state();
+      const refined = refine(b, parts);
+      if (!(refined < error)) {
+        b.restore(last);
+        break;
+      }
+      error = refined;
+    }
+  }
+  const decibel = (e: number): number | null => (e > 0 ? 10 * Math.log10(power / e) : null);
+  return {
+    codebook: b.codebook,
+    scale: b.scale,
+    codes: b.scope.u8(b.codes, b.outputs * b.columns).slice(),
+    output: { sqnrDb: decibel(error), nearestDb: decibel(nearest) },
+    shift: b.options.shiftable ? shiftOf(b, each) : undefined,
+  };
+}
+
+/** The outputs' power. */
+function powerOf(b: Blocks, part: Part): number {
+  b.fill(part);
+  let power = 0;
+  b.eachBlock(part, (lanes) => {
+    power += b.form(b.block, lanes, part);
+  });
+  return power;
+}
+
+/** Codes of a part's outputs from the weights, by planes or each to its nearest value; returns the error. */
+function round(b: Blocks, part: Part, planes: boolean): number {
+  b.arrange(part.group);
+  const factored = planes && factor(b, part);
+  b.eachBlock(part, () => {
+    b.scope.kernels.nearestPlane(
+      b.blockCodes,
+      b.errors,
+      b.block,
+      factored ? b.matrix : 0,
+      b.columns,
+      b.stride,
+      b.values,
+      b.borders,
+      b.levels,
+      b.small,
+    );
+  });
+  b.fill(part);
+  let error = 0;
+  b.eachBlock(part, (lanes) => {
+    error += b.form(b.errors, lanes, part);
+  });
+  return error;
+}
+
+/** R of the damped matrix, with more damping where pivots run out; false where there is nothing to factor. */
+function factor(b: Blocks, part: Part): boolean {
+  const scope = b.scope;
+  const mark = scope.mark();
+  const scratch = scope.reserve(b.stride * 256);
+  let done = false;
+  for (let damping = part.damping, tries = 0; !done && tries < 8 && damping > 0; tries++, damping *= 10) {
+    b.filled = -1;
+    b.fill({ ...part, damping });
+    done = scope.kernels.cholesky(b.matrix, b.columns, b.stride, 0, scratch) === b.columns;
+    b.filled = -1;
+  }
+  scope.release(mark);
+  return done;
+}
+
+/** One turn: values by least squares, then codes by descent; returns the error. */
+function refine(b: Blocks, parts: readonly Part[]): number {
+  if (b.options.fit) fitValues(b, parts);
+  let error = 0;
+  for (const part of parts) {
+    b.fill(part);
+    b.eachBlock(part, (lanes) => {
+      const { kernels } = b.scope;
+      kernels.matrixProduct(b.gradients, b.matrix, b.errors, b.columns, b.stride);
+      kernels.descend(
+        b.blockCodes,
+        b.errors,
+        b.gradients,
+        b.matrix,
+        b.columns,
+        b.stride,
+        b.values,
+        b.borders,
+        b.levels,
+        b.options.sweeps,
+        b.small,
+      );
+      error += b.dots(b.errors, b.gradients, lanes) - part.damping * b.dots(b.errors, b.errors, lanes);
+    });
+  }
+  return error;
+}
+
+/** Per output: sum of error times mean input. */
+function shiftOf(b: Blocks, each: number): Float32Array {
+  const { mean } = b.statistics;
+  const columns = b.columns;
+  const shift = new Float32Array(b.outputs);
+  const order = b.scope.i32(b.order, columns);
+  for (let c = 0; c < columns; c++) order[c] = c;
+  b.arranged = -1;
+  b.eachBlock({ group: 0, first: 0, last: b.outputs, damping: 0 }, (lanes, o) => {
+    const errors = b.scope.f64(b.errors, columns * LANES);
+    for (let lane = 0; lane < lanes; lane++) {
+      const from = Math.floor((o + lane) / each) * columns;
+      let sum = 0;
+      for (let c = 0; c < columns; c++) sum += (errors[c * LANES + lane] as number) * (mean[from + c] as number);
+      shift[o + lane] = sum;
+    }
+  });
+  return shift;
+}
