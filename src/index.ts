@@ -23,4 +23,5 @@ export { dequantize, dequantizeSync, quantize, quantizeSync, unpackCodes } from 
 export type { Report, TensorReport } from "./report.ts";
 export type { SelectOptions, TensorRule } from "./select.ts";
 export type { Tensor } from "./tensor.ts";
+export type { InitInput } from "./wasm/input.ts";
 export type { WasmInput } from "./wasm/kernel.ts";

@@ -1,6 +1,6 @@
 // The decode binary: kernels for unpacking and look-up.
 import embedded from "../../build/decode.wasm.deflate";
-import { Binary, checkReady } from "./kernel.ts";
+import { Binary, sharing } from "./kernel.ts";
 import { Scope } from "./scope.ts";
 
 /** The kernels, as the compiler types them. */
@@ -9,16 +9,13 @@ export type DecodeScope = Scope<DecodeKernels>;
 
 export const decodeBinary: Binary = new Binary(embedded);
 
-let shared: DecodeScope | undefined;
-
 /** A scope of its own for work that awaits in between; its memory goes when the scope does. */
 export function decodeScope(): DecodeScope {
   return new Scope(decodeBinary.exports() as unknown as DecodeKernels);
 }
 
 /** The scope that synchronous work shares. */
-export function sharedDecodeScope(): DecodeScope {
-  checkReady(decodeBinary);
-  shared ??= decodeScope();
-  return shared;
-}
+export const sharedDecodeScope: () => DecodeScope = /* @__PURE__ */ sharing(decodeBinary, decodeScope);
+
+/** Whether the runtime imports the SIMD binary itself (workerd): the scalar one must be handed in then. */
+export const decodeImported: boolean = typeof embedded !== "string";

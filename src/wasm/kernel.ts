@@ -23,43 +23,53 @@ export class Binary {
   }
 
   /**
-   * Compiles, asynchronously, what is not compiled yet; `input` replaces the embedded bytes, `simd: false` forces the
-   * scalar build.
+   * Compiles, asynchronously, what is not compiled yet. `input` replaces the embedded bytes, `simd` says which of the
+   * embedded builds: either replaces a module that is in use, for what begins after it. Left open, SIMD where there is.
    */
-  async load(input?: WasmInput, simd = true): Promise<void> {
-    if (input || !this.ready || !simd) this.ready = await compile(input ?? this.#embedded, simd);
+  async load(input?: WasmInput, simd?: boolean): Promise<void> {
+    if (!this.ready || input || simd !== undefined) this.ready = await compile(input ?? this.#embedded, simd);
   }
 
-  /** An instance's exports, after {@link load}. */
+  /** A new instance's exports, after {@link load}. */
   exports(): WebAssembly.Exports {
     return new WebAssembly.Instance(this.ready as WebAssembly.Module).exports;
   }
 }
 
-/** Throws `not-ready` where the Sync functions come too early. */
-export function checkReady(binary: Binary): void {
-  if (!binary.ready) {
-    throw new WlqError(
-      "not-ready",
-      "the Wasm kernels are not compiled yet: await init() once before the Sync functions",
-    );
-  }
+/**
+ * The one scope of a binary that all synchronous work shares; another one when the binary's module has been replaced.
+ * It throws `not-ready` where there is none yet.
+ */
+export function sharing<Scope>(binary: Binary, make: () => Scope): () => Scope {
+  let scope: Scope;
+  let module: WebAssembly.Module | undefined;
+  return () => {
+    if (!binary.ready) {
+      throw new WlqError(
+        "not-ready",
+        "the Wasm kernels are not compiled yet: await init() once before the Sync functions",
+      );
+    }
+    if (module !== binary.ready) scope = make();
+    module = binary.ready;
+    return scope;
+  };
 }
 
-async function compile(input: WasmInput | Embedded, simd: boolean): Promise<WebAssembly.Module> {
+async function compile(input: WasmInput | Embedded, simd: boolean | undefined): Promise<WebAssembly.Module> {
   try {
     if (input instanceof WebAssembly.Module) return input;
     return await WebAssembly.compile(typeof input === "string" ? await unfold(input, simd) : input);
   } catch (cause) {
     throw new WlqError(
       "unsupported",
-      `Wasm does not compile: ${cause}; pages need 'wasm-unsafe-eval', Workers hand in a module`,
+      `Wasm does not compile: ${cause}; pages need script-src 'wasm-unsafe-eval', Workers a module`,
       { cause },
     );
   }
 }
 
-async function unfold(embedded: string, simd: boolean): Promise<ArrayBuffer> {
+async function unfold(embedded: string, simd = true): Promise<ArrayBuffer> {
   const deflated = new Response(Uint8Array.from(atob(embedded), (c) => c.charCodeAt(0))).body as ReadableStream;
   const bytes = await new Response(deflated.pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
   const end = 4 + new DataView(bytes).getUint32(0, true);

@@ -1,15 +1,19 @@
 // The slq binary: kernels for freezing, and for the grids and the reference of SLQ rounds.
 import embedded from "../../build/slq.wasm.deflate";
-import { Binary } from "./kernel.ts";
+import type { Binary } from "./kernel.ts";
 import { WorkScope } from "./scope.ts";
+import { WorkBinary } from "./work.ts";
 
 /** The kernels, as the compiler types them. */
 export type SlqKernels = Awaited<ReturnType<typeof import("../../build/slq.simd.js").instantiate>>;
 export type SlqScope = WorkScope<SlqKernels>;
 
-export const slqBinary: Binary = new Binary(embedded);
+export const slqBinary: Binary = new WorkBinary(embedded);
 
 /** A scope of its own; its memory goes when the scope does. */
 export function slqScope(): SlqScope {
   return new WorkScope(slqBinary.exports() as unknown as SlqKernels);
 }
+
+/** Whether the runtime imports the SIMD binary itself (workerd): the scalar one must be handed in then. */
+export const slqImported: boolean = typeof embedded !== "string";

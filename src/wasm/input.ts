@@ -1,0 +1,38 @@
+// Input: a binary from wherever the caller has it, for runtimes and pages that do not take the one in the package.
+import { WlqError } from "../error.ts";
+import type { Binary, WasmInput } from "./kernel.ts";
+
+/** A binary, or where to fetch it. */
+export type InitInput = WasmInput | Response | URL;
+
+/** Loads a binary for `init`: `imported` where the package has none but the SIMD module that the runtime imports. */
+export async function loadFrom(
+  binary: Binary,
+  name: string,
+  imported: boolean,
+  input: InitInput | undefined,
+  simd: boolean | undefined,
+): Promise<void> {
+  if (simd === false && imported && !input) {
+    throw new WlqError(
+      "unsupported",
+      `the package imports its SIMD module here: for the scalar build pass ${name}, imported from "wlq/${name}.scalar.wasm"`,
+    );
+  }
+  await binary.load(input === undefined ? undefined : await fetched(name, input), simd);
+}
+
+async function fetched(name: string, input: InitInput): Promise<WasmInput> {
+  if (input instanceof WebAssembly.Module || input instanceof ArrayBuffer || input instanceof Uint8Array) return input;
+  if (!(input instanceof URL || input instanceof Response)) {
+    throw new TypeError(`${name} must be a WebAssembly.Module, bytes, a Response or a URL`);
+  }
+  const where = input instanceof URL ? input.href : input.url;
+  try {
+    const response = input instanceof URL ? await fetch(input) : input;
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    return await response.arrayBuffer();
+  } catch (cause) {
+    throw new WlqError("io", `${name} from ${where || "a Response"}: ${cause}`, { cause });
+  }
+}
