@@ -23,7 +23,7 @@ const BEGIN = `
     const original = WebAssembly[name];
     WebAssembly[name] = (bytes, ...rest) => {
       // Node's own fetch compiles a parser
-      if (!/node:internal/.test(new Error().stack)) calls.push([name, bytes.byteLength]);
+      if (!new Error().stack.includes("node:internal/deps")) calls.push([name, bytes.byteLength]);
       return original(bytes, ...rest);
     };
   }

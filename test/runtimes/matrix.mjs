@@ -1,15 +1,20 @@
-// The matrix: the packed package in every real runtime, the same hashes in all of them, and how fast each one is.
+// The matrix: the packed package in every real runtime, the same hashes in all of them, and how fast each one is; then
+// bundlers and type checkers on the same package. Ends with `N passed, N failed`.
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { bundlers } from "./checks/bundlers.mjs";
+import { types } from "./checks/types.mjs";
 import { browsers } from "./hosts/browsers.mjs";
 import { processes } from "./hosts/processes.mjs";
 import { workerd } from "./hosts/workerd.mjs";
 import { installBrowsers, installPackage, installRuntimes } from "./prepare.mjs";
+import { figuresOf, HEAD, lineOf, writeTable } from "./report.mjs";
 
 const HELP = `npm run test:runtimes [-- options]
-  --json         every hash and figure, as JSON, on standard output; the matrix goes to standard error
-  --only REGEX   just the runtimes whose name matches
+  --json         every hash and figure as JSON on standard output; the matrix goes to standard error
+  --only REGEX   just the runtimes and checks whose name matches
   --first N      cold imports a runtime, of which the median is shown (10)
+  --write        write the figures into docs/performance.md
 `;
 
 const { values: flags } = parseArgs({
@@ -17,29 +22,33 @@ const { values: flags } = parseArgs({
     json: { type: "boolean", default: false },
     only: { type: "string", default: "" },
     first: { type: "string", default: "10" },
+    write: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
+const samples = Number(flags.first);
 const out = flags.json ? process.stderr : process.stdout;
 const say = (text) => out.write(`${text}\n`);
+const chosen = ({ name }) => new RegExp(flags.only, "i").test(name);
 
-const HOSTS = [...processes, workerd, ...browsers];
+const count = { passed: 0, failed: 0, skipped: 0 };
 
-/** Everything one runtime is asked. */
+/** Everything that one runtime is asked. What does not answer leaves a hole and a reason. */
 async function ask(host, home) {
   const runtime = await host.start(home);
   if (runtime.missing) return { name: host.name, missing: runtime.missing };
+  const row = { name: host.name, version: runtime.version, probes: {} };
   const value = async (task) => {
     const answer = await runtime.ask(task);
-    if (answer.error) throw new Error(answer.error);
+    if (answer.error) throw new Error(`${task}: ${answer.error}`);
     return answer.value;
   };
-  const row = { name: host.name, version: runtime.version };
   try {
     const first = [];
-    for (let i = 0; i < Number(flags.first); i++) first.push(await value("first"));
+    for (let i = 0; i < samples; i++) first.push(await value("first"));
     row.firstMs = first.sort((a, b) => a - b)[Math.floor(first.length / 2)];
     Object.assign(row, await value("hashes"), { speed: await value("speed") });
+    for (const task of Object.keys(host.probes ?? {})) row.probes[task] = await value(task);
   } catch (error) {
     row.error = error.message;
   } finally {
@@ -48,10 +57,46 @@ async function ask(host, home) {
   return row;
 }
 
-/** Which hashes differ from the first runtime's, or are missing here or there. */
-function differences(hashes, expected) {
-  const names = new Set([...Object.keys(hashes), ...Object.keys(expected)]);
-  return [...names].filter((name) => hashes[name] !== expected[name]);
+/** Names whose hashes are not those of the first runtime, or that only one of both has. */
+const differences = (hashes, expected) =>
+  Object.keys({ ...hashes, ...expected }).filter((name) => hashes[name] !== expected[name]);
+
+/** Shows a runtime's row; counts a build each, and a probe each. */
+function show(row, host, expected) {
+  if (row.missing) {
+    count.skipped++;
+    say(lineOf([row.name, "", `SKIPPED: ${row.missing}`]));
+    return;
+  }
+  const trouble = row.error ? [row.error] : [];
+  const cells = ["simd", "scalar"].map((build) => {
+    const hashes = row[build];
+    const wrong = hashes && expected ? differences(hashes, expected) : ["all"];
+    count[wrong.length === 0 ? "passed" : "failed"]++;
+    if (wrong.length === 0) return `${Object.keys(hashes).length} equal`;
+    if (hashes) trouble.push(`${build}: ${wrong.length} hashes differ: ${wrong.slice(0, 5).join("; ")}`);
+    return "FAILED";
+  });
+  for (const [task, expectation] of Object.entries(host.probes ?? {})) {
+    const isRight = expectation.test(row.probes?.[task]);
+    count[isRight ? "passed" : "failed"]++;
+    if (!isRight) trouble.push(`"${task}" says ${row.probes?.[task]}, not ${expectation}`);
+  }
+  // figures belong to the matrix, too
+  if (!row.speed && row.simd) count.failed++;
+  say(lineOf([row.name, row.version ?? "", ...cells, ...figuresOf(row)]));
+  for (const text of trouble) say(`  ${text.replaceAll("\n", "\n  ")}`);
+}
+
+async function runCheck({ name, run }, home, expected) {
+  const result = await run(home, expected).catch((error) => ({ error: error.message }));
+  if (result?.missing) {
+    count.skipped++;
+    say(`${name}: SKIPPED: ${result.missing}`);
+  } else {
+    count[result?.error ? "failed" : "passed"]++;
+    say(`${name}: ${result?.error ? `FAILED\n  ${result.error.replaceAll("\n", "\n  ")}` : "ok"}`);
+  }
 }
 
 async function main() {
@@ -59,52 +104,29 @@ async function main() {
   await installBrowsers(say);
   const home = await installPackage();
   const rows = [];
-  let passed = 0;
-  let failed = 0;
-  let skipped = 0;
   let expected;
-  const widths = [18, 16, 12, 12, 10, 9, 9];
-  const line = (cells) =>
-    say(
-      cells
-        .map((cell, i) => cell.padEnd(widths[i]))
-        .join(" ")
-        .trimEnd(),
-    );
-  line(["runtime", "version", "SIMD", "scalar", "first", "decode", "quantize"]);
-  for (const host of HOSTS.filter(({ name }) => new RegExp(flags.only, "i").test(name))) {
+  say("first: median from a cold import to the first result; decode, quantize: throughput as a share of memcpy");
+  say(lineOf(HEAD));
+  for (const host of [...processes, workerd, ...browsers].filter(chosen)) {
     const row = await ask(host, home).catch((error) => ({ name: host.name, error: error.message }));
+    expected ??= row.simd;
     rows.push(row);
-    if (row.missing) {
-      skipped++;
-      line([row.name, "", `SKIPPED: ${row.missing}`]);
-      continue;
+    show(row, host, expected);
+  }
+  for (const check of [...types, ...bundlers].filter(chosen)) {
+    if (!expected && bundlers.includes(check)) {
+      const [first] = processes;
+      expected = (await ask(first, home)).simd;
     }
-    const trouble = [];
-    const cells = ["simd", "scalar"].map((build) => {
-      const hashes = row[build];
-      expected ??= hashes;
-      const wrong = hashes ? differences(hashes, expected) : ["nothing came"];
-      if (wrong.length === 0) {
-        passed++;
-        return `${Object.keys(hashes).length} equal`;
-      }
-      failed++;
-      if (hashes) trouble.push(`${build}: ${wrong.length} differ: ${wrong.slice(0, 5).join("; ")}`);
-      return "FAILED";
-    });
-    if (row.error) trouble.push(row.error);
-    const ratio = (name) => (row.speed ? (row.speed.memcpyMs / row.speed[name]).toFixed(3) : "");
-    const first = row.firstMs === undefined ? "" : `${row.firstMs.toFixed(0)} ms`;
-    line([row.name, row.version ?? "", ...cells, first, ratio("decodeMs"), ratio("quantizeMs")]);
-    for (const text of trouble) say(`  ${text.replaceAll("\n", "\n  ")}`);
+    await runCheck(check, home, expected);
   }
   if (flags.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
+  if (flags.write) await writeTable(rows, { samples, hashes: Object.keys(expected ?? {}).length });
+  if (count.skipped > 0) say(`${count.skipped} skipped${process.env.CI ? ": failures, since nobody looks here" : ""}`);
   // a hole is a failure where nobody looks at the table
-  if (process.env.CI) failed += skipped;
-  if (skipped > 0) say(`${skipped} skipped`);
-  say(`${passed} passed, ${failed} failed`);
-  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+  const failed = count.failed + (process.env.CI ? count.skipped : 0);
+  say(`${count.passed} passed, ${failed} failed`);
+  process.exitCode = failed > 0 || count.passed === 0 ? 1 : 0;
 }
 
 if (flags.help) out.write(HELP);

@@ -87,10 +87,12 @@ export function missingBrowser(name) {
 export const browsers = Object.keys(BROWSERS).flatMap((browser) =>
   ["page", "Worker"].map((place) => ({
     name: `${browser}, ${place}`,
+    // under a Content-Security-Policy that forbids Wasm
+    probes: { refused: /^unsupported: .*script-src 'wasm-unsafe-eval'/ },
     async start(home) {
       const missing = missingBrowser(browser);
       if (missing) return { missing };
-      const server = await serve(home, place === "Worker");
+      const server = await serve(home, { worker: place === "Worker" });
       const { version } = BROWSERS[browser];
       const { child, close } = await openBrowser(browser, server.address);
       let ended = false;

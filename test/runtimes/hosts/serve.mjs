@@ -17,46 +17,64 @@ const HEADERS = {
   "Cross-Origin-Embedder-Policy": "require-corp",
   "Cache-Control": "no-store",
 };
+// the narrowest that the package runs under, and one that forbids Wasm
+const policy = (script) =>
+  `default-src 'none'; script-src 'self' 'nonce-map'${script}; worker-src 'self'; connect-src 'self'`;
+const ALLOWED = policy(" 'wasm-unsafe-eval'");
+const REFUSED = policy("");
 
-/** A server for one browser: `ask(task)` has the page do a task, each in a document of its own. */
-export async function serve(home, worker) {
+/** The page of an unbundled package. */
+async function mappedPage(home) {
   const map = JSON.stringify(await importMap(home));
-  const page = `<!doctype html><meta charset="utf-8"><title>wlq</title>
-<script type="importmap">${map}</script><script type="module" src="/suite/page.mjs"></script>`;
+  return `<!doctype html><meta charset="utf-8"><title>wlq</title>
+<script type="importmap" nonce="map">${map}</script><script type="module" src="/suite/page.mjs"></script>`;
+}
+
+/**
+ * A server for one browser: `ask(task)` has the page do a task, each in a document of its own.
+ *
+ * @param options `page`: the page's text, where a bundler made it; `worker`: whether a Worker of the page does the task
+ */
+export async function serve(home, { page, worker = false } = {}) {
+  const text = page ?? (await mappedPage(home));
   // tasks wait for a page, a page waits for a task
   const tasks = [];
   let wake = () => {};
   const next = async () => {
-    while (tasks.length === 0) await new Promise((resolve) => (wake = resolve));
+    while (tasks.length === 0) {
+      await new Promise((resolve) => {
+        wake = resolve;
+      });
+    }
     const { id, task } = tasks[0];
     return `/page?${new URLSearchParams({ id, task, ...(worker ? { worker: "1" } : {}) })}`;
   };
   const respond = async (request) => {
     const { pathname } = new URL(request.url, "http://localhost");
     if (pathname === "/") return { status: 302, headers: { Location: await next() } };
-    if (pathname === "/page") return { body: page, type: "text/html" };
-    if (pathname === "/import-map.json") return { body: map, type: "application/json" };
+    if (pathname === "/page") return { body: text, type: "text/html" };
+    if (pathname === "/import-map.json")
+      return { body: JSON.stringify(await importMap(home)), type: "application/json" };
     if (pathname.startsWith("/answer/")) {
       const chunks = [];
       for await (const chunk of request) chunks.push(chunk);
-      const { id, resolve } = tasks[0];
-      if (pathname === `/answer/${id}`) {
-        tasks.shift();
-        resolve(JSON.parse(Buffer.concat(chunks).toString()));
-      }
+      const at = tasks.findIndex(({ id }) => pathname === `/answer/${id}`);
+      if (at >= 0) tasks.splice(at, 1)[0].resolve(JSON.parse(Buffer.concat(chunks).toString()));
       return { body: await next(), type: "text/plain" };
     }
     const body = await readFile(join(home, normalize(pathname)));
     return { body, type: TYPES[extname(pathname)] ?? "application/octet-stream" };
   };
   const server = createServer((request, response) => {
+    const isRefused = new URL(request.url, "http://localhost").searchParams.get("task") === "refused";
+    const base = { ...HEADERS, "Content-Security-Policy": isRefused ? REFUSED : ALLOWED };
     respond(request).then(
       ({ status = 200, headers, body, type }) => {
-        response.writeHead(status, { ...HEADERS, ...headers, ...(type ? { "Content-Type": type } : {}) });
+        response.writeHead(status, { ...base, ...headers, ...(type ? { "Content-Type": type } : {}) });
         response.end(body);
       },
       () => {
-        response.writeHead(404, HEADERS);
+        response.writeHead(404, base);
         response.end();
       },
     );

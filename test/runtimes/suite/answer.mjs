@@ -7,6 +7,14 @@ const TASKS = {
   hashes: async (load, scalar) => ({ simd: await conform(load), scalar: await conform(load, scalar) }),
   first: (load) => firstResult(load),
   speed: (load) => throughput(load),
+  /** What a caller is told where the runtime forbids Wasm. */
+  refused: async (load) => {
+    const { quantize } = await load("wlq");
+    return await quantize(new Float32Array(9)).then(
+      () => "no error",
+      ({ code, message }) => `${code}: ${message}`,
+    );
+  },
 };
 
 /**

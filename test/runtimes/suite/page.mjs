@@ -6,7 +6,7 @@ const { task, id, worker } = Object.fromEntries(new URLSearchParams(location.sea
 
 const done = worker
   ? new Promise((resolve) => {
-      const thread = new Worker("/suite/page-worker.mjs", { type: "module" });
+      const thread = new Worker(`/suite/page-worker.mjs?task=${task}`, { type: "module" });
       thread.onmessage = ({ data }) => resolve(data);
       thread.onerror = ({ message }) => resolve({ error: `the Worker failed: ${message}` });
       thread.postMessage(task);

@@ -9,6 +9,16 @@ export default {
   async fetch(request) {
     const task = new URL(request.url).pathname.slice(1);
     if (task === "ready") return new Response("ready");
+    if (task === "imported") return Response.json({ value: await scalarWithoutModule() });
     return Response.json(await answer(task, load, { encode, decode, slq }));
   },
 };
+
+/** The scalar build is not in what the package imports here: asking for it without handing it in is an error. */
+async function scalarWithoutModule() {
+  const { init } = await load("wlq");
+  return await init({ simd: false }).then(
+    () => "no error",
+    ({ code, message }) => `${code}: ${message}`,
+  );
+}
