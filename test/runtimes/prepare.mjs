@@ -1,6 +1,8 @@
 // Prepare: the packed package in an empty folder, beside the suite, and the runtimes to try it in.
 import { execFile } from "node:child_process";
-import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -9,7 +11,8 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = resolve(HERE, "../..");
-const HOME = join(ROOT, "out/runtimes/home");
+// not inside the repository: what lies above a folder is found from it
+const HOME = join(tmpdir(), `wlq-runtimes-${process.pid}`);
 const TOOLS = join(ROOT, "out/runtimes/tools");
 
 /** A file of the packages that `package.json` here asks for. */
@@ -17,7 +20,7 @@ export const tool = (path) => join(TOOLS, "node_modules", path);
 
 /** Packs what `npm run build` left, installs it into an empty folder as its user does; returns the folder. */
 export async function installPackage() {
-  await rm(HOME, { recursive: true, force: true });
+  process.on("exit", () => rmSync(HOME, { recursive: true, force: true }));
   await mkdir(HOME, { recursive: true });
   const packed = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", HOME], { cwd: ROOT });
   const [{ filename }] = Object.values(JSON.parse(packed.stdout));

@@ -16,7 +16,7 @@ import { createSlq, presets, type RoundReport } from "wlq/slq";
 export async function all(path: string): Promise<[Report, QuantizedTensor, Decoder, RoundReport]> {
   await init({ encode: new Uint8Array(8), decode: new URL("https://example.org/decode.simd.wasm"), simd: true });
   const options: CompressOptions = { levels: 16, scale: "channel", formats: [onnx(), caffe()] };
-  const source: Source = { byteLength: 3, slice: (start, end) => new ArrayBuffer(end - start) };
+  const source: Source = { byteLength: 3, slice: (start: number, end: number) => new ArrayBuffer(end - start) };
   const report = await compress(source, fileSink("out"), options);
   await compress(await fileSource(path), new WritableStream<Uint8Array>(), options);
   const error: WlqError = new DecoderError("malformed", "one class in every entry");
@@ -44,9 +44,17 @@ async function check(run, home) {
   if (code !== 0) throw new Error((stdout + stderr).trim().slice(0, 2000));
 }
 
-export const types = ["5.7", "5.9", "6", "7"].flatMap((version) =>
+const compilers = ["5.7", "5.9", "6", "7"].flatMap((version) =>
   ["nodenext", "bundler"].map((resolution) => ({
     name: `types, TypeScript ${version}, ${resolution}`,
     run: (home) => check(() => typescript(home, version, resolution), home),
   })),
 );
+
+export const types = [
+  ...compilers,
+  {
+    name: "types, Deno",
+    run: (home) => check(() => finish(tool(".bin/deno"), ["check", "--no-remote", "use.ts"], { cwd: home }), home),
+  },
+];
