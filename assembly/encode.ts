@@ -6,6 +6,7 @@ export { countCells, layout, histogram, settle, histogramWeighted, binAtoms, cou
 export { sortValues, mergeEqual, promote } from "./sort";
 export { prefix, coarsen } from "./atoms";
 export { optimal, optimalScratch } from "./optimal";
+export { walkBack } from "./walk-back";
 export { lloyd, lloydStart } from "./lloyd";
 export { ecsqPrefix, ecsq } from "./ecsq";
 export { binaryLogarithm } from "./log2";

@@ -9,9 +9,9 @@
 // On more than `cells` points the programme runs on cells first; then again on the points themselves, each boundary
 // within a band around its cell boundary, re-centred until no boundary lies at the edge of its band.
 
+import { PIN_STEP, walkBack } from "./walk-back";
+
 const NONE: f64 = -f64.MAX_VALUE;
-// marks a step to a pin among the starts, which are below 2^15
-const PIN_STEP: i32 = 0x8000;
 // half a band at most, in atoms: bounds the work where one cell holds many atoms; bands move instead
 const MAX_BAND: i32 = 256;
 const MAX_ROUNDS: i32 = 64;
@@ -211,26 +211,7 @@ export function optimal(
     }
   }
 
-  // walk back
-  let p = pins;
-  let q = free;
-  let i = m;
-  for (let t = pins + free - 1; t >= 0; t--) {
-    const from = places + <usize>p * 12;
-    const first = load<i32>(from);
-    const length = <usize>(load<i32>(from, 4) - first + 1);
-    const b = back + ((<usize>(free + 1) * <usize>load<u32>(from, 8) + <usize>q * length) << 1);
-    const step = <i32>load<u16>(b + (<usize>(i - first) << 1));
-    i = step & 0x7fff;
-    store<i32>(bounds + (<usize>t << 2), i);
-    if (step & PIN_STEP) {
-      p--;
-      store<i32>(kinds + (<usize>t << 2), p);
-    } else {
-      q--;
-      store<i32>(kinds + (<usize>t << 2), -1);
-    }
-  }
+  walkBack(bounds, kinds, m, pins, free, free, scratch);
   refine(bounds, kinds, p0, p1, atoms, cells, m, pinValues, pins + free, rest);
 }
 

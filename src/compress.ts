@@ -1,6 +1,6 @@
 // Compress: a model file to a smaller one, tensor by tensor, in memory that does not grow with it.
 import { TileCoder } from "./assign.ts";
-import type { Calibration, OpenCalibration, OutputError } from "./calibration.ts";
+import type { Calibration, OutputError } from "./calibration.ts";
 import { bitsForLevels, type Coding, groupingOf, packedBytes, type QuantizationStats } from "./codebook.ts";
 import { roundFormat } from "./container/coding.ts";
 import { containerSegments } from "./container/writer.ts";
@@ -11,14 +11,16 @@ import type { LazySegment } from "./io/segment.ts";
 import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
 import { openModel } from "./open.ts";
-import { planQuantize, type QuantizePlan } from "./options.ts";
-import { importanceFault } from "./passes.ts";
+import type { QuantizePlan } from "./options.ts";
+import { importanceFault, type Passes } from "./passes.ts";
+import type { Plan } from "./plan.ts";
 import { clusterTensor } from "./quantize.ts";
 import { type Report, type TensorReport, totalsOf } from "./report.ts";
-import { choose, type SelectOptions } from "./select.ts";
+import type { SelectOptions } from "./select.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
 import { WeightReader, wholeTensor } from "./weights.ts";
+import { workOn } from "./work.ts";
 
 /** How far an operation is. */
 export interface Progress {
@@ -43,7 +45,7 @@ export interface FileOptions {
 }
 
 export interface CompressOptions extends SelectOptions, FileOptions {
-  /** `container` (a safetensors file, default), `dense` (the input's format with quantized values), `onnx`. */
+  /** `container` (a safetensors file, default), `dense` (the input's format with quantized values), `onnx`; or the plan's. */
   readonly to?: "container" | "dense" | "onnx";
   /**
    * `calibration(statistics)` of wlq/calibrate: codes are chosen such that the outputs of the layers it knows stay what
@@ -57,6 +59,8 @@ export interface CompressOptions extends SelectOptions, FileOptions {
    * information), each of its weight's shape or one that broadcasts to it. Tensors it lacks: all weights count the same.
    */
   readonly importance?: Source;
+  /** How every tensor is quantized, from `plan`; instead of all options that say which and how. */
+  readonly plan?: Plan;
 }
 
 // Bytes of codes handed on at a time.
@@ -96,7 +100,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     resolve,
     onProgress,
     signal,
-    to = "container",
+    to = options.plan?.to ?? "container",
     nonFinite = "error",
     companion,
     importance: importanceSource,
@@ -113,15 +117,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   const scope = encodeScope();
   const warnings = [...model.warnings];
   const importance = importanceSource && (await openImportance(importanceSource, formats, model));
-  const kept = new Map<string, string>();
-  const work: { entry: TensorEntry; plan: QuantizePlan; named: boolean }[] = [];
-  for (const entry of model.tensors) {
-    const choice = choose(entry, select);
-    if (choice.quantize) {
-      const plan = planFor(entry, known ? withoutInputs(known, entry, choice.options, select.tensors) : choice.options);
-      work.push({ entry, plan, named: choice.named });
-    } else kept.set(entry.name, choice.reason);
-  }
+  const { work, kept } = workOn(model, select, known);
   const lacking = importance ? work.filter(({ entry }) => !importance(entry)) : [];
   for (const { entry } of lacking)
     warnings.push(`tensor "${entry.name}" has no importance: all its weights count the same`);
@@ -146,7 +142,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
         if (shift) shifts.set(entry.name, shift);
         coded.set(entry.name, { entry, coding, importance: undefined, ...(output ? { output } : {}) });
       } else {
-        coded.set(entry.name, { entry, ...(await cluster(scope, entry, plan, importance?.(entry), signal)) });
+        coded.set(entry.name, await cluster(scope, entry, plan, importance?.(entry), signal));
       }
     } catch (error) {
       if (!(error instanceof WlqError) || error.code !== "non-finite") throw error;
@@ -162,7 +158,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   }
 
   const outputs = new Map<string, number>();
-  const files = await output(
+  const files = await outputFiles(
     scope,
     (shifts.size > 0 && (await model.shifted?.(shifts))) || model,
     coded,
@@ -199,46 +195,33 @@ export function writings(sink: Sink, files: OutputFiles, companion: FileOptions[
   return list;
 }
 
-function planFor(entry: TensorEntry, options: Parameters<typeof planQuantize>[1]): QuantizePlan {
-  try {
-    return planQuantize(entry.shape, options, roundFormat(entry.dtype));
-  } catch (error) {
-    if (error instanceof RangeError) throw new RangeError(`tensor "${entry.name}": ${error.message}`);
-    throw error;
-  }
-}
-
-/** A weight whose inputs nobody saw, a depthwise convolution mostly, is not worth a risk: 256 levels. */
-function withoutInputs(
-  known: OpenCalibration,
-  { name, shape }: TensorEntry,
-  options: Parameters<typeof planQuantize>[1],
-  rules: SelectOptions["tensors"] = [],
-): Parameters<typeof planQuantize>[1] {
-  if (
-    known.knows(name, shape) ||
-    rules.some(({ match }) => new RegExp(match, match.flags.replace("g", "")).test(name))
-  ) {
-    return options;
-  }
-  const { bits: _, ...rest } = options;
-  return { ...rest, levels: 256 };
-}
-
+/** The codebook of one tensor. */
 async function cluster(
   scope: EncodeScope,
   entry: TensorEntry,
   plan: QuantizePlan,
   importance: ImportanceTensor | undefined,
   signal: AbortSignal | undefined,
-): Promise<Pick<Clustered, "coding" | "importance">> {
+): Promise<Clustered> {
+  const passes = clusterTensor(scope, plan, importance !== undefined);
+  return { entry, coding: await fulfil(scope, entry, plan, importance, passes, signal), importance };
+}
+
+/** Runs passes over one tensor: their wishes are fulfilled from the file. */
+export async function fulfil<Result>(
+  scope: EncodeScope,
+  entry: TensorEntry,
+  plan: QuantizePlan,
+  importance: ImportanceTensor | undefined,
+  passes: Passes<Result>,
+  signal: AbortSignal | undefined,
+): Promise<Result> {
   const mark = scope.mark();
   try {
     const by = plan.scale === "none" ? plan.granularity : "tensor";
     const grouping = groupingOf(by, plan.shape, plan.axis, plan.groupSize);
     const reader = new WeightReader(scope, entry, entry.dtype as FloatDtype);
     const weigher = importance && new WeightReader(scope, importance, importance.dtype);
-    const passes = clusterTensor(scope, plan, weigher !== undefined);
     let step = passes.next();
     while (!step.done) {
       checkAborted(signal);
@@ -251,7 +234,7 @@ async function cluster(
       }
       step = passes.next();
     }
-    return { coding: step.value, importance };
+    return step.value;
   } finally {
     scope.release(mark);
   }
@@ -259,7 +242,8 @@ async function cluster(
 
 type Tell = (tensor: string, weights: number) => void;
 
-async function output(
+/** Lays out an output. `sizes` gets what each coded tensor takes. Nothing is read or coded until its segments are. */
+export async function outputFiles(
   scope: EncodeScope,
   model: Model,
   coded: ReadonlyMap<string, Clustered>,

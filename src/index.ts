@@ -19,6 +19,15 @@ export type { LazySegment, Segment } from "./io/segment.ts";
 export type { Sink } from "./io/sink.ts";
 export type { ByteSource, RangeSource, Resolve, Source } from "./io/source.ts";
 export { QUANTIZE_DEFAULTS, type QuantizeOptions } from "./options.ts";
+export {
+  checkPlan,
+  type Plan,
+  type PlannedOptions,
+  type PlannedTensor,
+  type PlanTarget,
+  type TradeOff,
+} from "./plan.ts";
+export { type PlanOptions, plan } from "./planner.ts";
 export { dequantize, dequantizeSync, quantize, quantizeSync, unpackCodes } from "./quantize.ts";
 export type { Report, TensorReport } from "./report.ts";
 export type { SelectOptions, TensorRule } from "./select.ts";

@@ -30,13 +30,6 @@ export function* clusterScaled(
   const scale = new Float32Array(grouping.groups);
   let clustering: Clustering = { codebook: new Float32Array(options.levels) };
   if (grouping.count === 0) return { ...clustering, scale };
-  const { groups, inner } = grouping;
-  if (groups > MOST_GROUPS && inner > TILE) {
-    throw new WlqError(
-      "limit",
-      `${groups} channels of ${inner} weights are too many for a scale each: use codebooks a channel`,
-    );
-  }
   const mark = scope.mark();
   const fit = new ScaleFit(scope, whole, grouping, scale);
   yield* fit.start();
@@ -48,6 +41,16 @@ export function* clusterScaled(
   }
   scope.release(mark);
   return { ...clustering, scale };
+}
+
+/**
+ * The tensor as w / s by its first scales, each weight counting s^2 times its importance: for a look at what codebooks
+ * would cost. Takes room that the caller releases.
+ */
+export function* normalizedRun(scope: EncodeScope, whole: Run, grouping: Grouping): Passes<Run> {
+  const fit = new ScaleFit(scope, whole, grouping, new Float32Array(grouping.groups));
+  yield* fit.start();
+  return fit.normalized();
 }
 
 // Scales are a part of the bits a weight that are wanted.
@@ -80,6 +83,12 @@ class ScaleFit {
 
   constructor(scope: EncodeScope, whole: Run, grouping: Grouping, scale: Float32Array) {
     const { groups, inner, outer } = grouping;
+    if (groups > MOST_GROUPS && inner > TILE) {
+      throw new WlqError(
+        "limit",
+        `${groups} channels of ${inner} weights are too many for a scale each: use codebooks a channel`,
+      );
+    }
     this.#scope = scope;
     this.#whole = whole;
     this.#grouping = grouping;

@@ -63,18 +63,11 @@ export type Choice =
 export function choose(entry: TensorEntry, options: SelectOptions): Choice {
   const { name, dtype, shape } = entry;
   const { include, exclude, minSize = COMPRESS_DEFAULTS.minSize, tensors = [], ...general } = options;
-  const rule = tensors.filter((r) => test(r.match, name)).at(-1);
+  const rule = ruleFor(name, tensors);
   if (exclude && test(exclude, name)) return { quantize: false, reason: "excluded" };
   const named = rule !== undefined || (include !== undefined && test(include, name));
-  if (named && !isFloatDtype(dtype)) {
-    throw new WlqError("unsupported", `tensor "${name}" is named to be quantized, but its dtype is ${dtype}`, {
-      tensor: name,
-    });
-  }
-  if (named && entry.keep !== undefined) {
-    throw new WlqError("unsupported", `tensor "${name}" is named to be quantized, but ${entry.keep}`, { tensor: name });
-  }
-  if (!named) {
+  if (named) checkQuantizable(entry);
+  else {
     if (include) return { quantize: false, reason: "not included" };
     if (!isFloatDtype(dtype)) return { quantize: false, reason: `dtype ${dtype}` };
     if (entry.keep !== undefined) return { quantize: false, reason: entry.keep };
@@ -83,6 +76,18 @@ export function choose(entry: TensorEntry, options: SelectOptions): Choice {
     if (count < minSize) return { quantize: false, reason: `fewer than ${minSize} elements` };
   }
   return { quantize: true, named, options: optionsFor(general, rule?.options, shape, entry.axis) };
+}
+
+/** Throws `unsupported` for a tensor that is named to be quantized and cannot be. */
+export function checkQuantizable({ name, dtype, keep }: TensorEntry): void {
+  const reason = isFloatDtype(dtype) ? keep : `its dtype is ${dtype}`;
+  if (reason === undefined) return;
+  throw new WlqError("unsupported", `tensor "${name}" is named to be quantized, but ${reason}`, { tensor: name });
+}
+
+/** The last rule that matches. */
+export function ruleFor(name: string, rules: readonly TensorRule[]): TensorRule | undefined {
+  return rules.filter((rule) => test(rule.match, name)).at(-1);
 }
 
 // A regular expression with the g flag would remember where it was.

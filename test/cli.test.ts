@@ -184,7 +184,7 @@ describe("a mistake at the keyboard: 2, and where to read on", () => {
     expect(existsSync(at("out"))).toBe(false);
   });
 
-  test.each(["entropy", "threads", "plan", "outliers", "target-size", "grid", "seed", "report"])(
+  test.each(["entropy", "threads", "outliers", "grid", "seed", "report"])(
     "--%s is not there yet, and is said so",
     async (flag) => {
       for (const form of [[`--${flag}`, "4"], [`--${flag}=4`]]) {
@@ -224,12 +224,6 @@ describe("a mistake at the keyboard: 2, and where to read on", () => {
     const { code, stderr } = await cli(["compress", "in.safetensors", "ecsq.out", "--method", "ecsq"]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/needs one of targetBits, targetSqnr and lambda/);
-  });
-
-  test.each(["plan"])("nor is wlq %s", async (command) => {
-    const { code, stderr } = await cli([command, "in.safetensors"]);
-    expect(code).toBe(2);
-    expect(stderr).toContain(`"wlq ${command}" is not there yet`);
   });
 
   test("the same file by a link, either way", async () => {

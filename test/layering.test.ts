@@ -88,16 +88,40 @@ const DATA = names(
   "tensor",
   "codebook",
   "options",
+  "plan",
   "report",
   "io/[a-z]+",
   "formats/(format|layer)",
 );
 const WASM = "src/wasm/[a-z]+(\\.d)?\\.ts";
 const PASSES = names("passes");
-const STAGES = names("assign", "atoms", "channels", "cluster", "decode", "ecsq", "scale", "select", "weights");
+const STAGES = names(
+  "allocate",
+  "assign",
+  "atoms",
+  "channels",
+  "cluster",
+  "curve",
+  "decode",
+  "ecsq",
+  "scale",
+  "select",
+  "weights",
+);
 const CONTAINER = names("container/[a-z]+");
 const FORMATS = names("formats/(?!(format|layer)\\b)[a-z-]+");
-const DRIVERS = names("compress", "decoder", "decompress", "importance", "init", "inspect", "open", "quantize");
+const DRIVERS = names(
+  "compress",
+  "decoder",
+  "decompress",
+  "importance",
+  "init",
+  "inspect",
+  "open",
+  "planner",
+  "quantize",
+  "work",
+);
 const SLQ = names("slq", "slq/[a-z-]+");
 const CALIBRATE = names("calibrate/[a-z-]+");
 const ADAPTERS = names("adapters/[a-z-]+");
@@ -147,6 +171,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
 const ALLOWED: Readonly<Record<string, string>> = {
   "src/cluster.ts -> src/atoms.ts": "the weighted points that clustering works on",
   "src/cluster.ts -> src/ecsq.ts": "one of the ways to a codebook, large enough for a file of its own",
+  "src/curve.ts -> src/atoms.ts": "the weighted points that it works on",
   "src/ecsq.ts -> src/atoms.ts": "the weighted points that it works on",
   "src/scale.ts -> src/cluster.ts": "scales and the shared codebook are found in turns: one contains the other",
   "src/weights.ts -> src/channels.ts": "reading a channel that lies scattered is a part of reading weights",
@@ -251,6 +276,10 @@ describe("the arrows between files", () => {
   test("wlq/decoder carries no encoder", () => {
     const ENCODERS = only(
       names(
+        "allocate",
+        "curve",
+        "plan",
+        "planner",
         "assign",
         "channels",
         "cluster",

@@ -7,11 +7,10 @@ import { COMPRESS_DEFAULTS, type TensorRule } from "../select.ts";
 /** A mistake of the person at the keyboard: exit code 2, the message and where to read on. */
 export class UsageError extends Error {}
 
-const COMMANDS = ["compress", "decompress", "inspect", "verify", "calibrate"] as const;
+const COMMANDS = ["compress", "decompress", "inspect", "verify", "plan", "calibrate"] as const;
 export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
-const LATER_COMMANDS = ["plan"];
-const LATER_FLAGS = ["outliers", "entropy", "target-size", "plan", "grid", "threads", "seed", "report"] as const;
+const LATER_FLAGS = ["outliers", "entropy", "grid", "threads", "seed", "report"] as const;
 
 const OPTIONS = {
   help: { type: "boolean", short: "h" },
@@ -32,6 +31,9 @@ const OPTIONS = {
   "target-bits": { type: "string" },
   "target-sqnr": { type: "string" },
   lambda: { type: "string" },
+  "target-size": { type: "string" },
+  plan: { type: "string" },
+  output: { type: "string", short: "o" },
   "pin-zero": { type: "boolean" },
   importance: { type: "string" },
   calibration: { type: "string" },
@@ -56,6 +58,12 @@ export interface CommandLine {
   readonly importance: string | undefined;
   /** A statistics file. */
   readonly calibration: string | undefined;
+  /** A size, as it was written. */
+  readonly targetSize: string | undefined;
+  /** A file with a plan to follow. */
+  readonly planFile: string | undefined;
+  /** Where a plan is written. */
+  readonly output: string | undefined;
   readonly compress: CompressOptions;
 }
 
@@ -80,8 +88,6 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   }
   const { values, positionals } = parsed;
   const [word, ...files] = positionals;
-  if (word !== undefined && LATER_COMMANDS.includes(word))
-    throw new UsageError(`"wlq ${word}" is not there yet in this version`);
   if (word !== undefined && !(COMMANDS as readonly string[]).includes(word)) {
     throw new UsageError(`"${word}" is not a command; commands are ${COMMANDS.join(", ")}`);
   }
@@ -96,6 +102,9 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     dryRun: values["dry-run"] ?? false,
     importance: values.importance,
     calibration: values.calibration,
+    targetSize: values["target-size"],
+    planFile: values.plan,
+    output: values.output,
     compress: compressOptions(values),
   };
 }
@@ -203,6 +212,7 @@ export const HELP: string = `wlq quantizes the weights of neural networks to lea
   wlq inspect IN           what a file holds
   wlq calibrate MODEL INPUTS STATS   runs an ONNX model on sample inputs, writes statistics of what its layers see
   wlq verify IN [ORIGINAL] whether a compressed file is whole, and how far it is from the original
+  wlq plan IN              how many levels each tensor should get, for a size or an error in all
   wlq slq …                quantize round by round while the network is re-trained: wlq slq --help
 
 Formats: safetensors, ONNX and Caffe (.caffemodel), told apart by their content.
@@ -222,6 +232,12 @@ How weights are quantized
   --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
                            shapes that broadcast to them (squared gradients; a mean square per input)
+
+How large it becomes: each tensor gets the levels that leave the least error in all
+  --target-size SIZE       the whole output, from below: 2MB, 1.5MiB; for compress and plan
+  --plan FILE              compress as this plan says
+  --target-bits B          for plan: mean bits a weight, codebooks and scales counted; or --target-sqnr DB in all
+  -o, --output FILE        for plan: where it is written, as JSON
 
 Which tensors
   --min-size N             fewest weights that pay (default ${C.minSize})

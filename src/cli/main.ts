@@ -14,6 +14,7 @@ import { discardSink, type Sink } from "../io/sink.ts";
 import { fileSink, fileSource, folderResolver } from "../node.ts";
 import { calibrateText, runCalibrate } from "./calibrate.ts";
 import { type CommandLine, HELP, parseCommandLine, UsageError } from "./flags.ts";
+import { makePlan, planFor, planText } from "./plan.ts";
 import { progressView } from "./progress.ts";
 import { bytesText, closingLine, inspectionText, plain, reportText, sqnrText } from "./show.ts";
 import { slqCommand } from "./slq.ts";
@@ -37,6 +38,8 @@ async function main(args: readonly string[]): Promise<number> {
         return await runDecompress(line, signal);
       case "inspect":
         return await runInspect(line);
+      case "plan":
+        return await runPlan(line, signal);
       case "calibrate":
         return await runCalibration(line, signal);
       default:
@@ -90,18 +93,26 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
     await checkOutput(input, output, line.dryRun);
     importance = line.importance === undefined ? undefined : await fileSource(line.importance);
     statistics = line.calibration === undefined ? undefined : await fileSource(line.calibration);
-    const report = await compress(source, line.dryRun ? discardSink() : fileSink(output), {
-      ...line.compress,
-      ...(importance ? { importance } : {}),
-      ...(statistics ? { calibration: calibration(statistics) } : {}),
+    const files = {
       formats: FORMATS,
-      resolve(name) {
+      resolve(name: string) {
         used.add(name);
         return folder.resolve(name);
       },
-      companion: (name) => (line.dryRun ? discardSink() : companionSink(input, output, name, used)),
       onProgress: view.update,
       signal,
+    };
+    const plan = await planFor(line, source, files, importance);
+    // a plan that was made for these options holds them; one from a file stands for itself
+    const { to, nonFinite } = line.compress;
+    const made = { ...(to ? { to } : {}), ...(nonFinite ? { nonFinite } : {}) };
+    const report = await compress(source, line.dryRun ? discardSink() : fileSink(output), {
+      ...(plan && line.planFile === undefined ? made : line.compress),
+      ...files,
+      ...(plan ? { plan } : {}),
+      ...(importance ? { importance } : {}),
+      ...(statistics ? { calibration: calibration(statistics) } : {}),
+      companion: (name) => (line.dryRun ? discardSink() : companionSink(input, output, name, used)),
     });
     view.stop();
     if (line.json) return sayJson(report);
@@ -113,6 +124,29 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
     await source.close();
     await importance?.close();
     await statistics?.close();
+    await folder.closeAll();
+  }
+}
+
+async function runPlan(line: CommandLine, signal: AbortSignal): Promise<number> {
+  const [input] = line.files;
+  if (input === undefined || line.files.length !== 1) throw new UsageError("wlq plan takes one file name");
+  const source = await fileSource(input);
+  const folder = folderResolver(input);
+  const view = progressView(line.quiet);
+  let importance: Awaited<ReturnType<typeof fileSource>> | undefined;
+  try {
+    importance = line.importance === undefined ? undefined : await fileSource(line.importance);
+    const files = { formats: FORMATS, resolve: folder.resolve, onProgress: view.update, signal };
+    const found = await makePlan(line, source, files, importance);
+    view.stop();
+    if (line.json) return sayJson(found);
+    for (const warning of found.warnings) process.stderr.write(`wlq: ${plain(warning)}\n`);
+    return say(planText(input, found));
+  } finally {
+    view.stop();
+    await source.close();
+    await importance?.close();
     await folder.closeAll();
   }
 }

@@ -127,7 +127,7 @@ export function plain(text: string): string {
   return text.replace(UNPRINTABLE, "\ufffd");
 }
 
-function shorten(text: string): string {
+export function shorten(text: string): string {
   const name = plain(text);
   return name.length > 48 ? `${name.slice(0, 22)}…${name.slice(-25)}` : name;
 }

@@ -1,0 +1,75 @@
+// Work: which tensors of a model are quantized, and how: by options or by a plan.
+import type { OpenCalibration } from "./calibration.ts";
+import { roundFormat } from "./container/coding.ts";
+import type { Model, TensorEntry } from "./formats/format.ts";
+import { planQuantize, type QuantizePlan } from "./options.ts";
+import { type Plan, planned } from "./plan.ts";
+import { checkQuantizable, choose, type SelectOptions } from "./select.ts";
+
+/** A tensor that is to be quantized, and how. */
+export interface Work {
+  readonly entry: TensorEntry;
+  readonly plan: QuantizePlan;
+  readonly named: boolean;
+}
+
+/** What is to be quantized of a model, and how; and why the rest is not. */
+export function workOn(
+  model: Model,
+  { plan, ...select }: SelectOptions & { readonly plan?: Plan },
+  known?: OpenCalibration,
+): { work: Work[]; kept: Map<string, string> } {
+  if (plan) {
+    for (const [key, value] of Object.entries(select)) {
+      if (value !== undefined) throw new RangeError(`a plan says how tensors are quantized: give a plan or ${key}`);
+    }
+    return plannedWork(model, plan);
+  }
+  const kept = new Map<string, string>();
+  const work: Work[] = [];
+  for (const entry of model.tensors) {
+    const choice = choose(entry, select);
+    if (choice.quantize) {
+      const plan = planFor(entry, known ? withoutInputs(known, entry, choice.options, select.tensors) : choice.options);
+      work.push({ entry, plan, named: choice.named });
+    } else kept.set(entry.name, choice.reason);
+  }
+  return { work, kept };
+}
+
+function plannedWork(model: Model, plan: Plan): { work: Work[]; kept: Map<string, string> } {
+  const { options, kept } = planned(model, plan);
+  const work = model.tensors.flatMap((entry) => {
+    const own = options.get(entry.name);
+    if (!own) return [];
+    checkQuantizable(entry);
+    return [{ entry, plan: planFor(entry, own), named: false }];
+  });
+  return { work, kept };
+}
+
+function planFor(entry: TensorEntry, options: Parameters<typeof planQuantize>[1]): QuantizePlan {
+  try {
+    return planQuantize(entry.shape, options, roundFormat(entry.dtype));
+  } catch (error) {
+    if (error instanceof RangeError) throw new RangeError(`tensor "${entry.name}": ${error.message}`);
+    throw error;
+  }
+}
+
+/** A weight whose inputs nobody saw, a depthwise convolution mostly, is not worth a risk: 256 levels. */
+function withoutInputs(
+  known: OpenCalibration,
+  { name, shape }: TensorEntry,
+  options: Parameters<typeof planQuantize>[1],
+  rules: SelectOptions["tensors"] = [],
+): Parameters<typeof planQuantize>[1] {
+  if (
+    known.knows(name, shape) ||
+    rules.some(({ match }) => new RegExp(match, match.flags.replace("g", "")).test(name))
+  ) {
+    return options;
+  }
+  const { bits: _, ...rest } = options;
+  return { ...rest, levels: 256 };
+}
