@@ -8,7 +8,7 @@ import type { OutputFiles } from "./formats/format.ts";
 import { copySegment, type LazySegment, type Segment } from "./io/segment.ts";
 import { checkAborted, type Sink, writeAll } from "./io/sink.ts";
 import { type ByteSource, byteSource, type Source } from "./io/source.ts";
-import { countElements, dtypeBits } from "./tensor.ts";
+import { countElements, dtypeBits, type FloatDtype } from "./tensor.ts";
 import { type DecodeScope, decodeBinary, decodeScope } from "./wasm/decode.ts";
 
 /** What a decompression did. */
@@ -56,7 +56,7 @@ async function restore(container: Container, options: FileOptions): Promise<Outp
     onProgress?.({ phase: "write", tensor, done, total });
   };
   const payloads = new Map<string, LazySegment>();
-  for (const tensor of coded) payloads.set(tensor.name, decodedSegment(container, tensor, tell));
+  for (const tensor of coded) payloads.set(tensor.name, decodedSegment(container, tensor, tensor.dtype, tell));
   if (header.format === "safetensors") return restoreSafetensors(container, payloads);
   const format = formats.find((f) => f.name === header.format);
   if (!format) {
@@ -118,12 +118,14 @@ async function restoreSafetensors(container: Container, payloads: ReadonlyMap<st
 // Decoded values are handed on in stretches of this many bytes.
 const CHUNK = 1 << 20;
 
-function decodedSegment(
+/** A coded tensor's elements in `dtype`, its own or F32. */
+export function decodedSegment(
   container: Container,
   tensor: CodedTensor,
-  tell: (tensor: string, weights: number) => void,
+  dtype: FloatDtype,
+  tell?: (tensor: string, weights: number) => void,
 ): LazySegment {
-  const { name, dtype, shape } = tensor;
+  const { name, shape } = tensor;
   const byteLength = (countElements(shape) * dtypeBits(dtype)) / 8;
   return {
     byteLength,
@@ -139,7 +141,7 @@ function decodedSegment(
         }
         chunk.set(bytes, filled);
         filled += bytes.length;
-        tell(name, count);
+        tell?.(name, count);
       }
       if (filled > 0) yield chunk.subarray(0, filled);
     },

@@ -15,6 +15,7 @@ export { WlqError, type WlqErrorCode } from "./error.ts";
 export type { CodedTensor, Format, InGraph, Model, OpenOptions, OutputFiles, TensorEntry } from "./formats/format.ts";
 export { type InitOptions, init } from "./init.ts";
 export { type InspectedTensor, type Inspection, inspect, type Verification, verify } from "./inspect.ts";
+export { type HttpOptions, httpSource } from "./io/http.ts";
 export type { LazySegment, Segment } from "./io/segment.ts";
 export type { Sink } from "./io/sink.ts";
 export type { ByteSource, RangeSource, Resolve, Source } from "./io/source.ts";
@@ -32,5 +33,6 @@ export { dequantize, dequantizeSync, quantize, quantizeSync, unpackCodes } from 
 export type { Report, TensorReport } from "./report.ts";
 export type { SelectOptions, TensorRule } from "./select.ts";
 export type { Tensor } from "./tensor.ts";
+export { type TensorStream, type TensorStreamOptions, tensorStream } from "./tensor-stream.ts";
 export type { InitInput } from "./wasm/input.ts";
 export type { WasmInput } from "./wasm/kernel.ts";

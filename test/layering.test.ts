@@ -120,6 +120,7 @@ const DRIVERS = names(
   "open",
   "planner",
   "quantize",
+  "tensor-stream",
   "work",
 );
 const SLQ = names("slq", "slq/[a-z-]+");
