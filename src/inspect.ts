@@ -59,7 +59,7 @@ export async function inspect(source: Source, options: FileOptions = {}): Promis
   };
 }
 
-async function holdsContainer(source: ByteSource): Promise<boolean> {
+export async function holdsContainer(source: ByteSource): Promise<boolean> {
   const head = await source.read(0, Math.min(64, source.byteLength));
   return looksLikeSafetensors(head, source.byteLength) && isContainer(await readSafetensors(source));
 }

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 
-/** Where `npm ci --prefix test/runtimes` puts them. */
-const TOOLS = resolve("test/runtimes/node_modules");
+/** Where `npm run test:runtimes` puts what test/runtimes/package.json names. */
+const TOOLS = resolve("out/runtimes/tools/node_modules");
 
 /** Path of a runtime or tool. */
 export function tool(name: string): string {
@@ -22,7 +22,7 @@ export function toolPackage(name: string): string {
  * Whether a test must be skipped because of a missing file, which is then said on standard error. In continuous
  * integration nothing is skipped: the test runs, and fails.
  */
-export function lacks(path: string, advice = "npm ci --prefix test/runtimes"): boolean {
+export function lacks(path: string, advice = "npm run test:runtimes installs it"): boolean {
   if (existsSync(path) || process.env.CI) return false;
   process.stderr.write(`SKIPPED: there is no ${path}; ${advice}\n`);
   return true;

@@ -1,5 +1,4 @@
 // The Worker of examples/worker in local workerd, as wrangler starts it: what it stores, refuses, leaves and holds.
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, readFileSync } from "node:fs";
 import { request } from "node:http";
@@ -8,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { open } from "../../src/decoder.ts";
 import { onnx } from "../../src/formats/onnx.ts";
 import { type CompressOptions, compress } from "../../src/index.ts";
+import { run } from "../cli-process.ts";
 import { safetensorsFile } from "../formats/safetensors-fixture.ts";
 import { memorySink } from "../memory-sink.ts";
 import { type CopiedExample, copyExample, lacks, tool } from "./copied-example.ts";
@@ -36,14 +36,17 @@ async function compressed(
   return output.bytes();
 }
 
-describe.skipIf(lacks(tool("wrangler")))("examples/worker", () => {
+describe.skipIf(lacks(tool("wrangler")))("examples/worker", { timeout: 300_000 }, () => {
   let example: CopiedExample;
   let worker: Wrangler;
   const at = (path: string): string => `${worker.url}/models/${path}`;
+  // each on a connection of its own: wrangler closes idle ones while we are busy
+  const ask = (url: string, { headers, ...init }: RequestInit = {}): Promise<Response> =>
+    fetch(url, { ...init, headers: { ...headers, connection: "close" } });
   const put = (path: string, body: BodyInit, headers: Record<string, string> = {}): Promise<Response> =>
-    fetch(at(path), { method: "PUT", body, headers: { ...AUTHORIZED, ...headers }, duplex: "half" } as RequestInit);
-  const keys = async (): Promise<string[]> => (await fetch(`${worker.url}/test/objects`)).json();
-  const remove = (name: string): Promise<Response> => fetch(at(name), { method: "DELETE", headers: AUTHORIZED });
+    ask(at(path), { method: "PUT", body, headers: { ...AUTHORIZED, ...headers } });
+  const keys = async (): Promise<string[]> => (await ask(`${worker.url}/test/objects`)).json();
+  const remove = (name: string): Promise<Response> => ask(at(name), { method: "DELETE", headers: AUTHORIZED });
 
   beforeAll(async () => {
     example = copyExample("worker");
@@ -55,15 +58,13 @@ describe.skipIf(lacks(tool("wrangler")))("examples/worker", () => {
     example?.remove();
   });
 
-  test("its types hold, with those that wrangler generates", () => {
-    const wrangler = ["types", "--include-env=false"];
-    execFileSync(tool("wrangler"), wrangler, {
-      cwd: example.folder,
-      stdio: "pipe",
-      env: { ...process.env, CI: "true" },
-    });
-    const tsc = resolve("node_modules/typescript/bin/tsc");
-    execFileSync(process.execPath, [tsc, "-p", "."], { cwd: example.folder, stdio: "inherit" });
+  test("its types hold, with those that wrangler generates", async () => {
+    const types = ["types", "--include-env=false"];
+    const generated = await run(tool("wrangler"), types, { cwd: example.folder, env: { CI: "true" } });
+    expect(generated.code, generated.stdout + generated.stderr).toBe(0);
+    const tsc = [resolve("node_modules/typescript/bin/tsc"), "-p", "."];
+    const checked = await run(process.execPath, tsc, { cwd: example.folder });
+    expect(checked.stdout).toBe("");
   });
 
   test("stores a model compressed, with the bytes that Node makes, and keeps no original", async () => {
@@ -71,7 +72,7 @@ describe.skipIf(lacks(tool("wrangler")))("examples/worker", () => {
     expect([response.status, response.headers.get("location")]).toEqual([201, "/models/small"]);
     expect(await response.json()).toMatchObject({ bytesIn: MODEL.length, format: "safetensors" });
     const expected = await compressed(MODEL, { levels: 16, scale: "none" });
-    const whole = await fetch(at("small"));
+    const whole = await ask(at("small"));
     expect(sha256(await whole.arrayBuffer())).toBe(sha256(expected));
     expect(await keys()).toEqual(["models/small"]);
     expect(worker.stored()).toEqual({ uploads: 0, bytes: expected.length });
@@ -79,33 +80,33 @@ describe.skipIf(lacks(tool("wrangler")))("examples/worker", () => {
 
   test("serves ranges and answers conditions, so that the decoder reads from it", async () => {
     const expected = await compressed(MODEL, { levels: 16, scale: "none" });
-    const part = await fetch(at("small"), { headers: { range: "bytes=8-99" } });
+    const part = await ask(at("small"), { headers: { range: "bytes=8-99" } });
     expect([part.status, part.headers.get("content-range")]).toEqual([206, `bytes 8-99/${expected.length}`]);
     expect(sha256(await part.arrayBuffer())).toBe(sha256(expected.slice(8, 100)));
-    const same = await fetch(at("small"), { headers: { "if-none-match": part.headers.get("etag") as string } });
+    const same = await ask(at("small"), { headers: { "if-none-match": part.headers.get("etag") as string } });
     expect(same.status).toBe(304);
   });
 
   test("lists tensors and decodes one", async () => {
     const decoder = await open(await compressed(MODEL, { levels: 16, scale: "none" }));
-    const list = await (await fetch(at("small/tensors"))).json();
+    const list = await (await ask(at("small/tensors"))).json();
     expect(list).toEqual(decoder.names.map((name) => JSON.parse(JSON.stringify(decoder.info(name)))));
-    const coded = await fetch(at(`small/tensors/${encodeURIComponent("a/weight")}`));
+    const coded = await ask(at(`small/tensors/${encodeURIComponent("a/weight")}`));
     expect([coded.headers.get("x-dtype"), coded.headers.get("x-shape")]).toEqual(["F32", "1024,4096"]);
     const { data } = await decoder.tensor("a/weight");
     expect(sha256(await coded.arrayBuffer())).toBe(sha256(new Uint8Array(data.buffer as ArrayBuffer)));
-    const plain = await fetch(at("small/tensors/bias"));
+    const plain = await ask(at("small/tensors/bias"));
     expect(sha256(await plain.arrayBuffer())).toBe(sha256(bias));
-    const missing = await fetch(at("small/tensors/none"));
+    const missing = await ask(at("small/tensors/none"));
     expect([missing.status, (await missing.json()).code]).toEqual([404, "not-found"]);
   });
 
   test("takes ONNX models", async () => {
     const model = new Uint8Array(readFileSync(OCR));
     expect((await put("ocr", model)).status).toBe(201);
-    expect(sha256(await (await fetch(at("ocr"))).arrayBuffer())).toBe(sha256(await compressed(model)));
+    expect(sha256(await (await ask(at("ocr"))).arrayBuffer())).toBe(sha256(await compressed(model)));
     expect((await remove("ocr")).status).toBe(204);
-    expect((await fetch(at("ocr"))).status).toBe(404);
+    expect((await ask(at("ocr"))).status).toBe(404);
   });
 
   test("refuses bad files with the error's code, and bad options", async () => {
@@ -129,7 +130,7 @@ describe.skipIf(lacks(tool("wrangler")))("examples/worker", () => {
   test("lets only those write who have the token", async () => {
     for (const method of ["PUT", "DELETE"]) {
       const body = method === "PUT" ? MODEL : undefined;
-      const response = await fetch(at("small"), { method, body, headers: { authorization: "Bearer other" } });
+      const response = await ask(at("small"), { method, body, headers: { authorization: "Bearer other" } });
       expect([response.status, (await response.json()).code]).toEqual([401, "unauthorized"]);
     }
     expect(await keys()).toEqual(["models/small"]);
@@ -168,16 +169,16 @@ describe.skipIf(lacks(tool("wrangler")))("examples/worker", () => {
     const inline = { "x-test-inline": "1000" };
     expect((await put("queued?levels=16&scale=none", MODEL, inline)).status).toBe(202);
     const status = async (name: string): Promise<number> => {
-      const response = await fetch(at(name));
+      const response = await ask(at(name));
       await response.arrayBuffer();
       return response.status;
     };
     await expect.poll(() => status("queued"), { timeout: 30_000, interval: 200 }).toBe(200);
     const expected = await compressed(MODEL, { levels: 16, scale: "none" });
-    expect(sha256(await (await fetch(at("queued"))).arrayBuffer())).toBe(sha256(expected));
+    expect(sha256(await (await ask(at("queued"))).arrayBuffer())).toBe(sha256(expected));
     expect((await put("spoilt", MODEL.subarray(0, 1 << 20), inline)).status).toBe(202);
     await expect.poll(() => status("spoilt"), { timeout: 30_000, interval: 200 }).toBe(422);
-    expect((await (await fetch(at("spoilt"))).json()).code).toBe("truncated");
+    expect((await (await ask(at("spoilt"))).json()).code).toBe("truncated");
     await Promise.all([remove("queued"), remove("spoilt")]);
     await expect.poll(keys).toEqual(["models/small"]);
   });
