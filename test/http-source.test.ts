@@ -1,4 +1,5 @@
 // httpSource against a real server: what it fetches, and what it says of servers and files that will not do.
+import { Buffer } from "node:buffer";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { open } from "../src/decoder.ts";
 import { compress, httpSource, tensorStream } from "../src/index.ts";
@@ -8,16 +9,20 @@ import { type RangeServer, rangeServer, type Served } from "./range-server.ts";
 
 const MANNERS = ["no-ranges", "no-size", "changing", "short", "busy", "down"] as const;
 
-const weights = Float32Array.from({ length: 400 * 1000 }, (_, i) => Math.fround(((i * 7919) % 4093) / 4093 - 0.5));
+const weights = Float32Array.from({ length: 300 * 1000 }, (_, i) => Math.fround(((i * 7919) % 4093) / 4093 - 0.5));
 const MODEL = safetensorsFile([
-  { name: "first", dtype: "F32", shape: [400, 1000], bytes: new Uint8Array(weights.buffer) },
-  { name: "second", dtype: "F32", shape: [400, 1000], bytes: new Uint8Array(weights.slice().reverse().buffer) },
+  { name: "first", dtype: "F32", shape: [300, 1000], bytes: new Uint8Array(weights.buffer) },
+  { name: "second", dtype: "F32", shape: [300, 1000], bytes: new Uint8Array(weights.slice().reverse().buffer) },
   { name: "half", dtype: "F16", shape: [64, 64], bytes: new Uint8Array(new Uint16Array(4096).map((_, i) => i).buffer) },
   { name: "bias", dtype: "F32", shape: [5], bytes: new Uint8Array(new Float32Array([1, 2, 3, 4, 5]).buffer) },
 ]);
 
 let container: Uint8Array<ArrayBuffer>;
 let server: RangeServer;
+
+/** `toEqual` walks arrays element by element, which takes seconds. */
+const same = (a: ArrayBufferView, b: ArrayBufferView): boolean => bufferOf(a).equals(bufferOf(b));
+const bufferOf = (a: ArrayBufferView): Buffer => Buffer.from(a.buffer, a.byteOffset, a.byteLength);
 
 async function compressed(source: Parameters<typeof compress>[0]): Promise<Uint8Array<ArrayBuffer>> {
   const { sink, bytes } = memorySink();
@@ -34,20 +39,21 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 test("a model behind a URL is compressed to the same bytes", async () => {
-  expect(await compressed(await httpSource(`${server.url}/model`))).toEqual(container);
-  expect(await compressed(await httpSource(new URL("/model", server.url)))).toEqual(container);
+  expect(same(await compressed(await httpSource(`${server.url}/model`)), container)).toBe(true);
+  expect(same(await compressed(await httpSource(new URL("/model", server.url))), container)).toBe(true);
 });
 
+// 64 KiB are read for the header, whose size is not known before
 test("one tensor costs little more than its bytes", async () => {
   const before = server.sent.bytes;
   const model = await open(await httpSource(`${server.url}/container`));
   const { data } = await model.tensor("second");
-  expect(data).toEqual((await (await open(container)).tensor("second")).data);
-  expect(server.sent.bytes - before).toBeLessThan(model.info("second").byteLength + 3000);
+  expect(same(data, (await (await open(container)).tensor("second")).data)).toBe(true);
+  expect(server.sent.bytes - before).toBeLessThan(model.info("second").byteLength + 70_000);
 });
 
 test("a server that is busy now and then is asked again", async () => {
-  expect(await compressed(await httpSource(`${server.url}/busy`))).toEqual(container);
+  expect(same(await compressed(await httpSource(`${server.url}/busy`)), container)).toBe(true);
 });
 
 test.each([
@@ -81,7 +87,7 @@ test("a stream of one tensor has the decoder's values, whatever the tensor is", 
       const { dtype, shape, byteLength, body } = await tensorStream(container, name, { as });
       const { data } = await decoder.tensor(name, { as });
       const bytes = new Uint8Array(await new Response(body).arrayBuffer());
-      expect(bytes, `${name} as ${as}`).toEqual(new Uint8Array(data.buffer as ArrayBuffer));
+      expect(same(bytes, data), `${name} as ${as}`).toBe(true);
       expect([dtype, shape, byteLength]).toEqual([
         as === "float32" && name === "half" ? "F32" : decoder.info(name).dtype,
         decoder.info(name).shape,
