@@ -42,7 +42,7 @@ describe("examples/node", () => {
       const output = join(folder, `${name}.wlq.safetensors`);
       const { code, stdout, stderr } = await run(command, ["shrink.mjs", model, output], { cwd: example.folder });
       expect([code, stderr]).toEqual([0, ""]);
-      expect(stdout).toContain("layer.bias [256]: has fewer than 2048 elements");
+      expect(stdout).toContain("layer.bias [256]: not a weight matrix");
       expect(stdout).toContain("layer.weight again: Float32Array [256, 300]");
       expect(readFileSync(output).equals(expected)).toBe(true);
     });
@@ -115,7 +115,8 @@ describe.skipIf(lacks(tool("deno")))("examples/deno", () => {
     for (const [input, permissions] of ways) {
       for (let i = 0; i < permissions("").length; i++) {
         const { code, stderr, files } = await shrink(input, (out) => permissions(out).filter((_, n) => n !== i));
-        expect([code, files]).toEqual([1, []]);
+        // 1 where Deno itself stops, 3 where the library says what it was refused
+        expect([[1, 3].includes(code ?? 0), files]).toEqual([true, []]);
         expect(stderr).toMatch(/NotCapable|--allow-/);
       }
     }
