@@ -86,6 +86,15 @@ export interface Coding {
   readonly chosen?: Uint8Array;
 }
 
+/** A coding without its values: what is known before any weight is seen. */
+export interface Layout extends Omit<Coding, "codebook" | "scale"> {
+  readonly scale: ScalePer;
+}
+
+export function layoutOf({ codebook: _, scale, ...layout }: Coding): Layout {
+  return { ...layout, scale: scale?.per ?? "none" };
+}
+
 /** One quantized tensor. */
 export interface QuantizedTensor extends Coding {
   /** Bits a stored code. */
@@ -155,6 +164,11 @@ export function runPlace(inner: number, place: number): { readonly inner: number
 /** Which weights decode with the same values: the scale's grouping where there is one, else the codebook's. */
 export function decodeGrouping(coding: Omit<Coding, "codebook">): Grouping {
   return groupingOf(coding.scale?.per ?? coding.granularity, coding.shape, coding.axis, coding.groupSize);
+}
+
+/** Number of scale values, where there are any. */
+export function scaleGroups({ scale, shape, axis, groupSize }: Layout): number {
+  return scale === "none" ? 0 : groupingOf(scale, shape, axis, groupSize).groups;
 }
 
 /** Number of codebooks. */

@@ -1,12 +1,12 @@
 // Compress: a model file to a smaller one, tensor by tensor, in memory that does not grow with it.
 import { TileCoder } from "./assign.ts";
 import type { Calibration, OutputError } from "./calibration.ts";
-import { bitsForLevels, type Coding, groupingOf, packedBytes, type QuantizationStats } from "./codebook.ts";
+import { bitsForLevels, type Coding, groupingOf, layoutOf, packedBytes, type QuantizationStats } from "./codebook.ts";
 import { roundFormat } from "./container/coding.ts";
 import { containerSegments } from "./container/writer.ts";
 import { malformed, WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
-import { type ImportanceTensor, openImportance } from "./importance.ts";
+import { type ImportanceOf, type ImportanceTensor, openImportance } from "./importance.ts";
 import type { LazySegment } from "./io/segment.ts";
 import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
@@ -20,7 +20,7 @@ import type { SelectOptions } from "./select.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
 import { WeightReader, wholeTensor } from "./weights.ts";
-import { workOn } from "./work.ts";
+import { type Work, workOn } from "./work.ts";
 
 /** How far an operation is. */
 export interface Progress {
@@ -66,7 +66,8 @@ export interface CompressOptions extends SelectOptions, FileOptions {
 // Bytes of codes handed on at a time.
 const CHUNK = 1 << 18;
 
-interface Clustered {
+/** A tensor whose codebook is found; statistics come with its codes. */
+export interface Clustered {
   readonly entry: TensorEntry;
   readonly coding: Coding;
   readonly importance: ImportanceTensor | undefined;
@@ -118,9 +119,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   const warnings = [...model.warnings];
   const importance = importanceSource && (await openImportance(importanceSource, formats, model));
   const { work, kept } = workOn(model, select, known);
-  const lacking = importance ? work.filter(({ entry }) => !importance(entry)) : [];
-  for (const { entry } of lacking)
-    warnings.push(`tensor "${entry.name}" has no importance: all its weights count the same`);
+  warnings.push(...withoutImportance(work, importance));
   const total = 2 * work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
   let done = 0;
   const progress = (phase: Progress["phase"], tensor: string, weights: number) => {
@@ -170,17 +169,23 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   );
   const bytesOut = await writeAll(writings(sink, files, companion), signal);
   const tensors = model.tensors.map((entry) => tensorReport(entry, coded.get(entry.name), outputs, kept));
-  return {
-    format: model.format,
-    to,
-    bytesIn: bytes.byteLength + (model.companionBytes ?? 0),
-    bytesOut,
-    ratio: (bytes.byteLength + (model.companionBytes ?? 0)) / bytesOut,
-    ...totalsOf(tensors),
-    seconds: (performance.now() - started) / 1000,
-    tensors,
-    warnings,
-  };
+  const bytesIn = bytes.byteLength + (model.companionBytes ?? 0);
+  return reportOf({ format: model.format, to, bytesIn, bytesOut, tensors, warnings }, started);
+}
+
+/** A warning for every tensor that the caller's importance leaves out. */
+export function withoutImportance(work: readonly Work[], importance: ImportanceOf | undefined): string[] {
+  const lacking = importance ? work.filter(({ entry }) => !importance(entry)) : [];
+  return lacking.map(({ entry }) => `tensor "${entry.name}" has no importance: all its weights count the same`);
+}
+
+type Totals = "ratio" | "weights" | "bitsPerWeight" | "entropyBits" | "sqnrDb" | "seconds";
+
+export function reportOf(report: Omit<Report, Totals>, started: number): Report {
+  const { bytesIn, bytesOut, tensors, warnings, ...base } = report;
+  const seconds = (performance.now() - started) / 1000;
+  const ratio = bytesIn / bytesOut;
+  return { ...base, bytesIn, bytesOut, ratio, ...totalsOf(tensors), seconds, tensors, warnings };
 }
 
 /** The files of an output with their sinks; the main file last, so that it never stands there without its companions. */
@@ -196,7 +201,7 @@ export function writings(sink: Sink, files: OutputFiles, companion: FileOptions[
 }
 
 /** The codebook of one tensor. */
-async function cluster(
+export async function cluster(
   scope: EncodeScope,
   entry: TensorEntry,
   plan: QuantizePlan,
@@ -240,7 +245,7 @@ export async function fulfil<Result>(
   }
 }
 
-type Tell = (tensor: string, weights: number) => void;
+export type Tell = (tensor: string, weights: number) => void;
 
 /** Lays out an output. `sizes` gets what each coded tensor takes. Nothing is read or coded until its segments are. */
 export async function outputFiles(
@@ -270,14 +275,15 @@ export async function outputFiles(
   const tensors = [...coded].map(([name, { entry, coding }]) => ({
     name,
     dtype: entry.dtype as FloatDtype,
-    coding,
+    layout: layoutOf(coding),
+    coding: async () => coding,
     codes: packed.get(name) as LazySegment,
   }));
   return { main: await containerSegments(scope, model, tensors, sizes), companions: new Map() };
 }
 
 /** A coded tensor as a stretch of output: packed codes, one byte a code, or values in the tensor's dtype. */
-function codedSegment(
+export function codedSegment(
   scope: EncodeScope,
   clustered: Clustered,
   kind: "packed" | "codes" | "dense",
@@ -341,7 +347,7 @@ function toDtype(scope: EncodeScope, dtype: FloatDtype, target: number, values: 
   return target;
 }
 
-function tensorReport(
+export function tensorReport(
   entry: TensorEntry,
   clustered: Clustered | undefined,
   sizes: ReadonlyMap<string, number>,

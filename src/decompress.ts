@@ -2,7 +2,7 @@
 import { type FileOptions, writings } from "./compress.ts";
 import { type CodedTensor, isCoded, MODEL_NAME, roundFormat } from "./container/coding.ts";
 import { type Container, find, openContainer } from "./container/reader.ts";
-import { type SafeTensor, safetensorsHead } from "./container/safetensors.ts";
+import { oddness, type SafeTensor, safetensorsHead } from "./container/safetensors.ts";
 import { malformed, WlqError } from "./error.ts";
 import type { OutputFiles } from "./formats/format.ts";
 import { copySegment, type LazySegment, type Segment } from "./io/segment.ts";
@@ -41,7 +41,8 @@ export async function decompress(source: Source, sink: Sink, options: FileOption
   }
 }
 
-async function restore(container: Container, options: FileOptions): Promise<OutputFiles> {
+/** The files that a container holds. */
+export async function restore(container: Container, options: FileOptions): Promise<OutputFiles> {
   const { header } = container;
   // reading nothing still compares the header, which no other read may do where all tensors are empty
   await container.read(header.checksums, 0, 0);
@@ -95,23 +96,29 @@ function skeletonSource(container: Container): ByteSource {
   };
 }
 
-async function restoreSafetensors(container: Container, payloads: ReadonlyMap<string, Segment>): Promise<OutputFiles> {
-  const { header } = container;
+/** Tensors of the restored file with their sizes, in their order there. */
+export function restoredOrder(container: Container): { tensor: SafeTensor | CodedTensor; byteLength: number }[] {
   // in file order: a coded tensor stands where its codebook does
   const place = (tensor: SafeTensor | CodedTensor) => (isCoded(tensor) ? tensor.parts[0] : tensor).offset;
-  const tensors = [...header.tensors.values()].sort((a, b) => place(a) - place(b));
-  const parts = tensors.map((tensor) => {
-    if (isCoded(tensor)) {
-      const { name, dtype, shape } = tensor;
-      const byteLength = (countElements(shape) * dtypeBits(dtype)) / 8;
-      return { name, dtype, shape, byteLength, content: payloads.get(name) as Segment };
-    }
-    const content = copySegment({ read: (a, b) => container.read(tensor, a, b) }, 0, tensor.byteLength);
-    return { ...tensor, content };
+  return [...container.header.tensors.values()]
+    .sort((a, b) => place(a) - place(b))
+    .map((tensor) => ({ tensor, byteLength: restoredBytes(tensor) }))
+    .sort((a, b) => oddness(a.byteLength) - oddness(b.byteLength));
+}
+
+function restoredBytes(tensor: SafeTensor | CodedTensor): number {
+  return isCoded(tensor) ? (countElements(tensor.shape) * dtypeBits(tensor.dtype)) / 8 : tensor.byteLength;
+}
+
+async function restoreSafetensors(container: Container, payloads: ReadonlyMap<string, Segment>): Promise<OutputFiles> {
+  const { header } = container;
+  const parts = restoredOrder(container).map(({ tensor, byteLength }) => {
+    const { name, dtype, shape } = tensor;
+    const content = isCoded(tensor)
+      ? (payloads.get(name) as Segment)
+      : copySegment({ read: (a, b) => container.read(tensor, a, b) }, 0, byteLength);
+    return { name, dtype, shape, byteLength, content };
   });
-  // wide elements first: each tensor begins on a multiple of its element size
-  const width = (dtype: string) => dtypeBits(dtype) ?? 8;
-  parts.sort((a, b) => width(b.dtype) - width(a.dtype));
   return { main: [safetensorsHead(parts, header.metadata), ...parts.map((p) => p.content)], companions: new Map() };
 }
 

@@ -10,7 +10,9 @@ export type {
   WeightedError,
 } from "./codebook.ts";
 export { type CompressOptions, compress, type FileOptions, type Progress } from "./compress.ts";
+export { type CompressStream, type CompressStreamOptions, compressStream } from "./compress-stream.ts";
 export { type DecompressReport, decompress } from "./decompress.ts";
+export { type DecompressStreamOptions, decompressStream } from "./decompress-stream.ts";
 export { WlqError, type WlqErrorCode } from "./error.ts";
 export type { CodedTensor, Format, InGraph, Model, OpenOptions, OutputFiles, TensorEntry } from "./formats/format.ts";
 export { type InitOptions, init } from "./init.ts";
@@ -19,6 +21,7 @@ export { type HttpOptions, httpSource } from "./io/http.ts";
 export type { LazySegment, Segment } from "./io/segment.ts";
 export type { Sink } from "./io/sink.ts";
 export type { ByteSource, RangeSource, Resolve, Source } from "./io/source.ts";
+export type { StreamPair } from "./io/through.ts";
 export { QUANTIZE_DEFAULTS, type QuantizeOptions } from "./options.ts";
 export {
   checkPlan,

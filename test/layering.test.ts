@@ -111,9 +111,9 @@ const STAGES = names(
 const CONTAINER = names("container/[a-z]+");
 const FORMATS = names("formats/(?!(format|layer)\\b)[a-z-]+");
 const DRIVERS = names(
-  "compress",
+  "compress(-stream)?",
   "decoder",
-  "decompress",
+  "decompress(-stream)?",
   "importance",
   "init",
   "inspect",

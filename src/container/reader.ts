@@ -36,7 +36,11 @@ export function find<T>(tensors: ReadonlyMap<string, T>, name: string): T {
 }
 
 /** Opens a container; reads its header. Without `check`, nothing is compared with the checksums. */
-export async function openContainer(source: ByteSource, scope: DecodeScope, check: boolean): Promise<Container> {
+export async function openContainer(
+  source: Pick<ByteSource, "read">,
+  scope: DecodeScope,
+  check: boolean,
+): Promise<Container> {
   const file = await readSafetensors(source);
   // number of each tensor's first checksum; the header's own are the first of all
   const firstSum = new Map<SafeTensor, number>();

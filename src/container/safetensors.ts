@@ -36,10 +36,13 @@ function headerSize(head: Uint8Array): number {
   return Number(new DataView(head.buffer, head.byteOffset).getBigUint64(0, true));
 }
 
-/** Reads and checks the header. Throws `truncated`, `malformed` or `limit`. */
-export async function readSafetensors(source: ByteSource): Promise<SafetensorsHeader> {
+/** Reads and checks the header. A stream has no size yet. Throws `truncated`, `malformed` or `limit`. */
+export async function readSafetensors(
+  source: Pick<ByteSource, "read"> & { readonly byteLength?: number },
+): Promise<SafetensorsHeader> {
+  const { byteLength = 8 } = source;
   // 8 bytes are read in any case: the source says where a file is shorter
-  const head = await source.read(0, Math.max(8, Math.min(FIRST_READ, source.byteLength)));
+  const head = await source.read(0, Math.max(8, Math.min(FIRST_READ, byteLength)));
   const size = headerSize(head);
   if (size > HEADER_LIMIT) throw new WlqError("limit", `the header says ${size} bytes, the limit is ${HEADER_LIMIT}`);
   const dataStart = 8 + size;
@@ -58,9 +61,9 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsHe
     end += byteLength;
     tensors.set(name, tensor);
   }
-  if (end !== source.byteLength) {
-    const code = end > source.byteLength ? "truncated" : "malformed";
-    throw new WlqError(code, `the tensors end at byte ${end}, the file at ${source.byteLength}`);
+  if (end !== (source.byteLength ?? end)) {
+    const code = end > byteLength ? "truncated" : "malformed";
+    throw new WlqError(code, `the tensors end at byte ${end}, the file at ${byteLength}`);
   }
   return { tensors, metadata: metadata as Record<string, string>, bytes };
 }
@@ -100,6 +103,14 @@ export function checkTensor(
     throw malformed(name, `${tensor?.byteLength} bytes of ${tensor?.dtype}, expected ${bytes} of ${dtype}`);
   }
   return tensor;
+}
+
+/**
+ * Where a tensor belongs so that each begins on a multiple of its element size: sizes that are multiples of 8 first, behind
+ * them those of 4, then of 2, then the rest.
+ */
+export function oddness(byteLength: number): number {
+  return byteLength % 8 === 0 ? 0 : byteLength % 4 === 0 ? 1 : byteLength % 2 === 0 ? 2 : 3;
 }
 
 /** A tensor to write: its place follows from its position in the list. */

@@ -1,5 +1,5 @@
 // Writer: a model and its coded tensors as the segments of a container file.
-import { bitsForLevels, type Coding } from "../codebook.ts";
+import { bitsForLevels, type Coding, codebookGroups, type Layout, scaleGroups } from "../codebook.ts";
 import { WlqError } from "../error.ts";
 import type { Model } from "../formats/format.ts";
 import { copySegment, type LazySegment, type Segment, segmentsByteLength } from "../io/segment.ts";
@@ -8,12 +8,14 @@ import type { EncodeScope } from "../wasm/encode.ts";
 import { CHECKSUMS_NAME, checksumCount } from "./checksum.ts";
 import { Checksummer } from "./checksummer.ts";
 import { CHECKSUM_KIND, CONTAINER_VERSION, type CodedEntry, codingMap, MODEL_NAME } from "./coding.ts";
-import { freeName, type NewTensor, safetensorsHead } from "./safetensors.ts";
+import { freeName, type NewTensor, oddness, safetensorsHead } from "./safetensors.ts";
 
 export interface NewCoded {
   readonly name: string;
   readonly dtype: FloatDtype;
-  readonly coding: Coding;
+  readonly layout: Layout;
+  /** Asked for when its codebook is to be written, before its codes. */
+  coding(): Promise<Coding>;
   /** Packed codes, without padding. */
   readonly codes: LazySegment;
 }
@@ -52,7 +54,7 @@ export async function containerSegments(
       if (name === MODEL_NAME || name === CHECKSUMS_NAME) {
         throw new WlqError("unsupported", `"${name}" is a name that containers keep for themselves`, { tensor: name });
       }
-      (byteLength % 8 === 0 ? aligned : odd).push({
+      (oddness(byteLength) === 0 ? aligned : odd).push({
         name,
         dtype,
         shape,
@@ -61,9 +63,7 @@ export async function containerSegments(
       });
     }
   }
-  // behind multiples of 8 come those of 4, then of 2, then the rest: each begins on a multiple of its own element size
-  const evenness = (p: Part) => (p.byteLength % 4 === 0 ? 0 : p.byteLength % 2 === 0 ? 1 : 2);
-  odd.sort((a, b) => evenness(a) - evenness(b));
+  odd.sort((a, b) => oddness(a.byteLength) - oddness(b.byteLength));
   const parts = [...aligned, ...odd];
   if (model.skeleton) {
     const content = await model.skeleton(new Set(byName.keys()));
@@ -81,31 +81,45 @@ export async function containerSegments(
 }
 
 function codedParts(scope: EncodeScope, c: NewCoded, taken: Set<string>): { parts: Part[]; entry: CodedEntry } {
-  const { coding, dtype, name } = c;
-  const { levels, granularity, axis, groupSize, shape, scale } = coding;
+  const { layout, dtype, name } = c;
+  const { levels, granularity, axis, groupSize, shape, scale } = layout;
   const codebookName = freeName(`${name}.codebook`, taken);
-  const scaleName = scale ? freeName(`${name}.scales`, taken) : undefined;
+  const scaleName = scale === "none" ? undefined : freeName(`${name}.scales`, taken);
   const codesName = freeName(`${name}.codes`, taken);
-  const parts: Part[] = [
-    bytesPart(codebookName, "F32", [coding.codebook.length / levels, levels], bytesOf(coding.codebook)),
-  ];
-  if (scale && scaleName) parts.push(bytesPart(scaleName, "F16", [scale.values.length], halves(scope, scale.values)));
+  const groups = codebookGroups(layout);
+  const codebook = later(groups * levels * 4, async () => bytesOf((await c.coding()).codebook));
+  const parts = [part(codebookName, "F32", [groups, levels], [codebook])];
+  if (scaleName !== undefined) {
+    const count = scaleGroups(layout);
+    const scales = later(count * 2, async () => halves(scope, (await c.coding()).scale?.values ?? new Float32Array()));
+    parts.push(part(scaleName, "F16", [count], [scales]));
+  }
   const before = parts.reduce((sum, p) => sum + p.byteLength, 0);
   const padding = -(before + c.codes.byteLength) & 7;
   const byteLength = c.codes.byteLength + padding;
   const content = padding > 0 ? [c.codes, new Uint8Array(padding)] : [c.codes];
-  parts.push({ name: codesName, dtype: "U8", shape: [byteLength], byteLength, content });
+  parts.push(part(codesName, "U8", [byteLength], content));
   const bits = bitsForLevels(levels);
   const base = { levels, granularity, axis, groupSize, shape };
-  return { parts, entry: { ...base, dtype, bits, scale: scale?.per ?? "none", codebookName, scaleName, codesName } };
+  return { parts, entry: { ...base, dtype, bits, scale, codebookName, scaleName, codesName } };
 }
 
-function bytesPart(name: string, dtype: string, shape: readonly number[], bytes: Uint8Array): Part {
-  return { name, dtype, shape, byteLength: bytes.length, content: [bytes] };
+function part(name: string, dtype: string, shape: readonly number[], content: readonly Segment[]): Part {
+  return { name, dtype, shape, byteLength: segmentsByteLength(content), content };
 }
 
+function later(byteLength: number, bytes: () => Promise<Uint8Array>): LazySegment {
+  return {
+    byteLength,
+    async *chunks() {
+      yield await bytes();
+    },
+  };
+}
+
+// A copy: a sink may keep or hand on what it gets.
 function bytesOf(values: Float32Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return new Uint8Array(values.slice().buffer);
 }
 
 function halves(scope: EncodeScope, values: Float32Array): Uint8Array {

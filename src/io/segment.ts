@@ -1,4 +1,5 @@
 // A segment: a stretch of an output file whose size is known before its bytes are made.
+import { WlqError } from "../error.ts";
 
 /** Bytes at hand, or a promise of exactly `byteLength` bytes made tile by tile when they are wanted. */
 export type Segment = Uint8Array | LazySegment;
@@ -31,4 +32,22 @@ export function copySegment(
       for (let at = start; at < end; at += COPY_BYTES) yield await from.read(at, Math.min(end, at + COPY_BYTES));
     },
   };
+}
+
+/** The bytes of segments, one after the other; each lazy one must give just the bytes it promised. */
+export async function* segmentChunks(segments: Iterable<Segment>): AsyncGenerator<Uint8Array, void, void> {
+  for (const segment of segments) {
+    if (segment instanceof Uint8Array) {
+      yield segment;
+      continue;
+    }
+    let given = 0;
+    for await (const chunk of segment.chunks()) {
+      given += chunk.length;
+      yield chunk;
+    }
+    if (given !== segment.byteLength) {
+      throw new WlqError("io", `a part of the output has ${given} bytes, ${segment.byteLength} were announced`);
+    }
+  }
 }

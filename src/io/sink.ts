@@ -1,6 +1,6 @@
 // A sink: where bytes go, in order; written with back pressure, closed when whole, aborted when not.
 import { WlqError } from "../error.ts";
-import type { Segment } from "./segment.ts";
+import { type Segment, segmentChunks } from "./segment.ts";
 
 export type Sink = WritableStream<Uint8Array>;
 
@@ -30,7 +30,13 @@ export async function writeAll(writings: readonly Writing[], signal?: AbortSigna
   try {
     for (let i = 0; i < writings.length; i++) {
       const writer = writers[i] as WritableStreamDefaultWriter<Uint8Array>;
-      for (const segment of (writings[i] as Writing).segments) total += await writeSegment(writer, segment, signal);
+      for await (const chunk of segmentChunks((writings[i] as Writing).segments)) {
+        checkAborted(signal);
+        await writer.ready;
+        // a failing write fails the stream, which the next `ready` or `close` reports
+        writer.write(chunk).catch(() => {});
+        total += chunk.length;
+      }
     }
     checkAborted(signal);
     for (const writer of writers) await writer.close();
@@ -41,32 +47,6 @@ export async function writeAll(writings: readonly Writing[], signal?: AbortSigna
   } finally {
     for (const writer of writers) writer.releaseLock();
   }
-}
-
-async function writeSegment(
-  writer: WritableStreamDefaultWriter<Uint8Array>,
-  segment: Segment,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  const write = async (bytes: Uint8Array): Promise<void> => {
-    checkAborted(signal);
-    await writer.ready;
-    // a failing write fails the stream, which the next `ready` or `close` reports
-    writer.write(bytes).catch(() => {});
-  };
-  if (segment instanceof Uint8Array) {
-    await write(segment);
-    return segment.length;
-  }
-  let given = 0;
-  for await (const chunk of segment.chunks()) {
-    given += chunk.length;
-    await write(chunk);
-  }
-  if (given !== segment.byteLength) {
-    throw new WlqError("io", `a part of the output has ${given} bytes, ${segment.byteLength} were announced`);
-  }
-  return given;
 }
 
 /** Errors of the file system become `io` or `resources`; ours and programming errors stay. */
