@@ -22,6 +22,7 @@ import { checkBuffer, type StreamPair, through } from "./io/through.ts";
 import type { Report } from "./report.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import { encodeBinary, encodeScope } from "./wasm/encode.ts";
+import { type Work, workOn } from "./work.ts";
 
 export interface CompressStreamOptions
   extends Omit<CompressOptions, "to" | "formats" | "resolve" | "companion" | "nonFinite"> {
