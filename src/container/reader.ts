@@ -37,7 +37,7 @@ export function find<T>(tensors: ReadonlyMap<string, T>, name: string): T {
 
 /** Opens a container; reads its header. Without `check`, nothing is compared with the checksums. */
 export async function openContainer(
-  source: Pick<ByteSource, "read">,
+  source: Pick<ByteSource, "read" | "byteLength">,
   scope: DecodeScope,
   check: boolean,
 ): Promise<Container> {

@@ -36,13 +36,14 @@ function headerSize(head: Uint8Array): number {
   return Number(new DataView(head.buffer, head.byteOffset).getBigUint64(0, true));
 }
 
-/** Reads and checks the header. A stream has no size yet. Throws `truncated`, `malformed` or `limit`. */
-export async function readSafetensors(
-  source: Pick<ByteSource, "read"> & { readonly byteLength?: number },
-): Promise<SafetensorsHeader> {
-  const { byteLength = 8 } = source;
+/**
+ * Reads and checks the header. A source of 8 bytes, which no file has, is a stream whose end is not known yet.
+ * Throws `truncated`, `malformed` or `limit`.
+ */
+export async function readSafetensors(source: Pick<ByteSource, "read" | "byteLength">): Promise<SafetensorsHeader> {
   // 8 bytes are read in any case: the source says where a file is shorter
-  const head = await source.read(0, Math.max(8, Math.min(FIRST_READ, byteLength)));
+  const fileEnd = source.byteLength;
+  const head = await source.read(0, Math.max(8, Math.min(FIRST_READ, fileEnd)));
   const size = headerSize(head);
   if (size > HEADER_LIMIT) throw new WlqError("limit", `the header says ${size} bytes, the limit is ${HEADER_LIMIT}`);
   const dataStart = 8 + size;
@@ -61,9 +62,9 @@ export async function readSafetensors(
     end += byteLength;
     tensors.set(name, tensor);
   }
-  if (end !== (source.byteLength ?? end)) {
-    const code = end > byteLength ? "truncated" : "malformed";
-    throw new WlqError(code, `the tensors end at byte ${end}, the file at ${byteLength}`);
+  if (fileEnd !== 8 && end !== fileEnd) {
+    const code = end > fileEnd ? "truncated" : "malformed";
+    throw new WlqError(code, `the tensors end at byte ${end}, the file at ${fileEnd}`);
   }
   return { tensors, metadata: metadata as Record<string, string>, bytes };
 }

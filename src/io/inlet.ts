@@ -12,6 +12,8 @@ interface Kept {
 /** The writable side of a pair, read from within. One read at a time, each behind the one before or in what is kept. */
 export class Inlet {
   readonly writable: WritableStream<Uint8Array>;
+  /** Where the stream ends is not known yet: what the reader of headers takes for that. */
+  readonly byteLength = 8;
   /** Sees all bytes in their order as they are read or passed over. */
   onBytes: ((bytes: Uint8Array) => void) | undefined;
   #controller: WritableStreamDefaultController | undefined;
