@@ -50,7 +50,8 @@ export async function installRuntimes() {
   if ((await readFile(mark, "utf8").catch(() => "")) === lock) return;
   await mkdir(TOOLS, { recursive: true });
   for (const name of ["package.json", "package-lock.json"]) await cp(join(HERE, name), join(TOOLS, name));
-  await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: TOOLS, maxBuffer: 1 << 26 });
+  // not "ci", which refuses a lock file without the other platforms' optional packages
+  await run("npm", ["install", "--no-audit", "--no-fund"], { cwd: TOOLS, maxBuffer: 1 << 26 });
   await writeFile(mark, lock);
 }
 
