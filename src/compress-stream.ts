@@ -22,6 +22,7 @@ import { checkBuffer, type StreamPair, through } from "./io/through.ts";
 import type { Report } from "./report.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import { encodeBinary, encodeScope } from "./wasm/encode.ts";
+import { loadWork } from "./wasm/work.ts";
 import { type Work, workOn } from "./work.ts";
 
 export interface CompressStreamOptions
@@ -87,7 +88,7 @@ async function* chunksOf(
   done: (report: Report) => void,
 ): AsyncGenerator<Uint8Array, void, void> {
   const started = performance.now();
-  if (!encodeBinary.ready) await encodeBinary.load();
+  if (!encodeBinary.ready) await loadWork(encodeBinary);
   const { onProgress, signal, to, maxBuffer = 2 ** 29, importance: importanceSource, ...select } = options;
   await checkStream(inlet, "compress");
   const header = await readSafetensors(inlet);

@@ -19,6 +19,7 @@ import { type Report, type TensorReport, totalsOf } from "./report.ts";
 import type { SelectOptions } from "./select.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
+import { loadWork } from "./wasm/work.ts";
 import { WeightReader, wholeTensor } from "./weights.ts";
 import { type Work, workOn } from "./work.ts";
 
@@ -86,7 +87,7 @@ export interface Clustered {
 export async function compress(source: Source, sink: Sink, options: CompressOptions = {}): Promise<Report> {
   const started = performance.now();
   try {
-    if (!encodeBinary.ready) await encodeBinary.load();
+    if (!encodeBinary.ready) await loadWork(encodeBinary);
     return await run(source, sink, options, started);
   } catch (error) {
     // before the writer had the sink

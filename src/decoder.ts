@@ -6,6 +6,7 @@ import { WlqError } from "./error.ts";
 import { byteSource, type Source } from "./io/source.ts";
 import { decodeBinary, decodeScope } from "./wasm/decode.ts";
 import type { WasmInput } from "./wasm/kernel.ts";
+import { load } from "./wasm/kernel.ts";
 
 export { WlqError, type WlqErrorCode } from "./error.ts";
 export type { Source } from "./io/source.ts";
@@ -68,7 +69,7 @@ export interface Decoder {
 
 /** Opens a container; reads its header and checksums. */
 export async function open(source: Source, options: OpenDecoderOptions = {}): Promise<Decoder> {
-  await decodeBinary.load(options.wasm);
+  await load(decodeBinary, options.wasm);
   const container = await openContainer(byteSource(source), decodeScope(), options.check ?? true);
   const { format, metadata, tensors } = container.header;
   // a scope is used by one call at a time

@@ -13,6 +13,7 @@ import type { Inlet } from "./io/inlet.ts";
 import { segmentChunks } from "./io/segment.ts";
 import { checkBuffer, type StreamPair, through } from "./io/through.ts";
 import { decodeBinary, decodeScope } from "./wasm/decode.ts";
+import { load } from "./wasm/kernel.ts";
 
 export interface DecompressStreamOptions extends Pick<FileOptions, "onProgress" | "signal"> {
   /** Most bytes of the input held at once, 512 MiB by default: tensors that lie before others they come after. */
@@ -34,7 +35,7 @@ async function* chunksOf(
   inlet: Inlet,
   { onProgress, signal, maxBuffer = 2 ** 29 }: DecompressStreamOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
-  await decodeBinary.load();
+  await load(decodeBinary);
   const scope = decodeScope();
   const summer = new Checksummer(scope);
   // the header's own size is not hashed

@@ -10,6 +10,7 @@ import { checkAborted, type Sink, writeAll } from "./io/sink.ts";
 import { type ByteSource, byteSource, type Source } from "./io/source.ts";
 import { countElements, dtypeBits, type FloatDtype } from "./tensor.ts";
 import { type DecodeScope, decodeBinary, decodeScope } from "./wasm/decode.ts";
+import { load } from "./wasm/kernel.ts";
 
 /** What a decompression did. */
 export interface DecompressReport {
@@ -27,7 +28,7 @@ export interface DecompressReport {
 export async function decompress(source: Source, sink: Sink, options: FileOptions = {}): Promise<DecompressReport> {
   const started = performance.now();
   try {
-    await decodeBinary.load();
+    await load(decodeBinary);
     const { signal, companion } = options;
     const input = byteSource(source);
     const container = await openContainer(input, decodeScope(), true);

@@ -1,6 +1,6 @@
 // Init: compiles the Wasm kernels ahead of use, from the embedded bytes or from what the caller has.
-import { decodeBinary, decodeImported } from "./wasm/decode.ts";
-import { encodeBinary, encodeImported } from "./wasm/encode.ts";
+import { decodeBinary } from "./wasm/decode.ts";
+import { encodeBinary } from "./wasm/encode.ts";
 import { type InitInput, loadFrom } from "./wasm/input.ts";
 
 /** Where the kernels come from; absent parts use the bytes in the package. */
@@ -18,8 +18,5 @@ export interface InitOptions {
  * @throws WlqError `unsupported` where the runtime refuses to compile, `io` where a binary cannot be fetched
  */
 export async function init({ encode, decode, simd }: InitOptions = {}): Promise<void> {
-  await Promise.all([
-    loadFrom(encodeBinary, "encode", encodeImported, encode, simd),
-    loadFrom(decodeBinary, "decode", decodeImported, decode, simd),
-  ]);
+  await Promise.all([loadFrom(encodeBinary, "encode", encode, simd), loadFrom(decodeBinary, "decode", decode, simd)]);
 }

@@ -11,6 +11,8 @@ import { openModel } from "./open.ts";
 import type { FloatDtype } from "./tensor.ts";
 import { decodeBinary, decodeScope } from "./wasm/decode.ts";
 import { encodeBinary, encodeScope } from "./wasm/encode.ts";
+import { load } from "./wasm/kernel.ts";
+import { loadWork } from "./wasm/work.ts";
 import { WeightReader } from "./weights.ts";
 
 /** One tensor of an inspected file. */
@@ -65,7 +67,7 @@ export async function holdsContainer(source: ByteSource): Promise<boolean> {
 }
 
 async function openChecked(source: ByteSource): Promise<Container> {
-  await decodeBinary.load();
+  await load(decodeBinary);
   return openContainer(source, decodeScope(), true);
 }
 
@@ -151,7 +153,7 @@ async function compare(
   options: FileOptions,
   problems: string[],
 ): Promise<number | null> {
-  if (!encodeBinary.ready) await encodeBinary.load();
+  if (!encodeBinary.ready) await loadWork(encodeBinary);
   const scope = encodeScope();
   const model = await openModel(byteSource(original), options.formats ?? [], { resolve: options.resolve });
   const { header } = container;

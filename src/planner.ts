@@ -17,6 +17,7 @@ import { normalizedRun } from "./scale.ts";
 import { ruleFor, type SelectOptions } from "./select.ts";
 import { countElements } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
+import { loadWork } from "./wasm/work.ts";
 import { workOn } from "./work.ts";
 
 export interface PlanOptions extends Omit<SelectOptions, "levels" | "bits">, FileOptions {
@@ -57,7 +58,7 @@ interface Candidate {
  */
 export async function plan(source: Source, target: PlanTarget, options: PlanOptions = {}): Promise<Plan> {
   const kind = kindOf(target);
-  if (!encodeBinary.ready) await encodeBinary.load();
+  if (!encodeBinary.ready) await loadWork(encodeBinary);
   const { formats = [], resolve, to = "container", signal, onProgress, sensitivities = {} } = options;
   const model = await openModel(byteSource(source), formats, { resolve });
   if (to === "onnx" && !model.inGraph) {

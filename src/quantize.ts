@@ -18,6 +18,8 @@ import { clusterScaled } from "./scale.ts";
 import { countElements, type Tensor } from "./tensor.ts";
 import { decodeBinary, sharedDecodeScope } from "./wasm/decode.ts";
 import { type EncodeScope, encodeBinary, sharedEncodeScope } from "./wasm/encode.ts";
+import { load } from "./wasm/kernel.ts";
+import { loadWork } from "./wasm/work.ts";
 
 /** The clustering passes of one tensor: its coding, without codes. */
 export function* clusterTensor(scope: EncodeScope, plan: QuantizePlan, weighted: boolean): Passes<Coding> {
@@ -47,7 +49,7 @@ export async function quantize(
   weights: Float32Array | Tensor,
   options: QuantizeOptions = {},
 ): Promise<QuantizedTensor> {
-  if (!encodeBinary.ready) await encodeBinary.load();
+  if (!encodeBinary.ready) await loadWork(encodeBinary);
   return quantizeSync(weights, options);
 }
 
@@ -181,7 +183,7 @@ function codeTensor(
  * @throws RangeError where sizes contradict each other
  */
 export async function dequantize(q: QuantizedTensor, out?: Float32Array): Promise<Float32Array> {
-  if (!decodeBinary.ready) await decodeBinary.load();
+  if (!decodeBinary.ready) await load(decodeBinary);
   return dequantizeSync(q, out);
 }
 

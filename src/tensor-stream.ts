@@ -9,6 +9,7 @@ import { copySegment, type LazySegment } from "./io/segment.ts";
 import { type ByteSource, byteSource, type Resolve, type Source } from "./io/source.ts";
 import { openModel } from "./open.ts";
 import { decodeBinary, decodeScope } from "./wasm/decode.ts";
+import { load } from "./wasm/kernel.ts";
 
 export interface TensorStreamOptions {
   /** `dtype`: coded tensors in the dtype they had. Default `float32`; other tensors always keep theirs. */
@@ -70,7 +71,7 @@ export async function tensorStream(
 }
 
 async function coded(source: ByteSource, name: string, { as }: TensorStreamOptions): Promise<Part> {
-  await decodeBinary.load();
+  await load(decodeBinary);
   const container = await openContainer(source, decodeScope(), true);
   const tensor = find(container.header.tensors, name);
   const { shape } = tensor;

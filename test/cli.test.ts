@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   linkSync,
   mkdirSync,
@@ -16,7 +17,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as ort from "onnxruntime-web";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { version } from "../package.json";
@@ -335,18 +336,18 @@ describe("input, output and resources: 4", () => {
   test("a folder that must not be written to", async () => {
     const closed = mkdtempSync(join(tmpdir(), "wlq-closed-"));
     try {
-      copyFileSync(CLI, join(closed, "cli.js"));
+      cpSync(dirname(CLI), join(closed, "dist"), { recursive: true });
       writeFileSync(join(closed, "package.json"), '{"type":"module"}');
       copyFileSync(at("in.safetensors"), join(closed, "in.safetensors"));
       chmodSync(closed, 0o555);
       const { code, stderr } = await wlq(["compress", "in.safetensors", "out", "-q"], {
         cwd: closed,
-        cli: join(closed, "cli.js"),
+        cli: join(closed, "dist", "cli.js"),
         ...(root ? { uid: 65534 } : {}),
       });
       expect(stderr).toMatch(/^wlq: writing failed: EACCES[^\n]*\n$/);
       expect(code).toBe(4);
-      expect(readdirSync(closed).sort()).toEqual(["cli.js", "in.safetensors", "package.json"]);
+      expect(readdirSync(closed).sort()).toEqual(["dist", "in.safetensors", "package.json"]);
     } finally {
       chmodSync(closed, 0o755);
       rmSync(closed, { recursive: true });

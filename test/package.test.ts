@@ -98,9 +98,9 @@ describe("package.json", () => {
 
 describe("the packed files", () => {
   test("are few and small", () => {
-    expect(packed.files.length).toBeLessThan(96);
-    expect(packed.size).toBeLessThan(330_000);
-    expect(packed.unpackedSize).toBeLessThan(950_000);
+    expect(packed.files.length).toBeLessThan(60);
+    expect(packed.size).toBeLessThan(240_000);
+    expect(packed.unpackedSize).toBeLessThan(680_000);
   });
 
   test("are what is built, and what people read first", () => {

@@ -7,7 +7,7 @@ import { type OnnxModel, onnx } from "../formats/onnx.ts";
 import { type Segment, segmentsByteLength } from "../io/segment.ts";
 import { checkAborted, type Sink } from "../io/sink.ts";
 import { byteSource, type Resolve, type Source } from "../io/source.ts";
-import { calibrateBinary } from "../wasm/calibrate.ts";
+import { loadCalibrate } from "../wasm/calibrate.ts";
 
 export { WlqError, type WlqErrorCode } from "../error.ts";
 
@@ -115,7 +115,7 @@ export async function calibrate(
 ): Promise<CalibrateReport> {
   const started = performance.now();
   try {
-    if (!calibrateBinary.ready) await calibrateBinary.load();
+    await loadCalibrate();
     const { resolve, onProgress, signal } = options;
     const opened = await onnx().open(byteSource(model), { resolve });
     const layers = chosen(opened, options);

@@ -6,8 +6,9 @@ import { countOutputs } from "../formats/layer.ts";
 import type { Source } from "../io/source.ts";
 import type { QuantizePlan } from "../options.ts";
 import { clusterInMemory } from "../quantize.ts";
-import { type CalibrateScope, calibrateBinary, calibrateScope } from "../wasm/calibrate.ts";
+import { type CalibrateScope, calibrateScope, loadCalibrate } from "../wasm/calibrate.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "../wasm/encode.ts";
+import { loadWork } from "../wasm/work.ts";
 import { compensate } from "./compensate.ts";
 import { type LayerStatistics, StatisticsFile } from "./statistics.ts";
 
@@ -45,8 +46,8 @@ export function calibration(statistics: Source, options: CalibrationOptions = {}
   return {
     async open() {
       const file = await StatisticsFile.open(statistics);
-      if (!calibrateBinary.ready) await calibrateBinary.load();
-      if (!encodeBinary.ready) await encodeBinary.load();
+      await loadCalibrate();
+      if (!encodeBinary.ready) await loadWork(encodeBinary);
       return opened(file, chosen);
     },
   };

@@ -1,7 +1,7 @@
 // wlq/calibrate: statistics of layer inputs, from which weights are quantized without training.
 import { type Layer, type LayerOptions, planLayer } from "../formats/layer.ts";
 import type { Sink } from "../io/sink.ts";
-import { calibrateBinary } from "../wasm/calibrate.ts";
+import { loadCalibrate } from "../wasm/calibrate.ts";
 import { type Inputs, Observer } from "./observer.ts";
 import { saveStatistics } from "./statistics.ts";
 
@@ -50,7 +50,7 @@ export async function createObserver(
   { maxColumns = DEFAULT_MAX_COLUMNS }: ObserverOptions = {},
 ): Promise<LayerObserver> {
   const planned: Layer[] = Object.entries(layers).map(([weight, options]) => planLayer(weight, options));
-  if (!calibrateBinary.ready) await calibrateBinary.load();
+  await loadCalibrate();
   const observer = new Observer(planned, ({ columns }) => columns <= maxColumns);
   return {
     observe: (weight, inputs) => observer.observe(weight, inputs),

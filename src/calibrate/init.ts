@@ -1,5 +1,5 @@
 // Init: the kernels of wlq/calibrate ahead of use, for runtimes that cannot compile bytes.
-import { calibrateBinary } from "../wasm/calibrate.ts";
+import { loadCalibrate } from "../wasm/calibrate.ts";
 import type { WasmInput } from "../wasm/kernel.ts";
 
 /** Where the kernels come from; absent, they come from the bytes in the package. */
@@ -11,5 +11,5 @@ export interface InitCalibrateOptions {
 
 /** Compiles the kernels. Optional: `createObserver` and `calibration` do it. */
 export async function initCalibrate({ calibrate, simd = true }: InitCalibrateOptions = {}): Promise<void> {
-  await calibrateBinary.load(calibrate, simd);
+  await loadCalibrate(calibrate, simd);
 }

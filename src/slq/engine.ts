@@ -45,7 +45,7 @@ export class Slq {
   readonly #workspace: Workspace;
   #busy = false;
 
-  /** Called by `createSlq` and `resumeSlq`. */
+  /** @internal Called by `createSlq` and `resumeSlq`. */
   constructor(state: SlqState, workspace: Workspace) {
     this.#state = state;
     this.#workspace = workspace;

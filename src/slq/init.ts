@@ -1,7 +1,7 @@
 // Init: the kernels of wlq/slq ahead of use, for runtimes that cannot compile bytes.
-import { encodeBinary, encodeImported } from "../wasm/encode.ts";
+import { encodeBinary } from "../wasm/encode.ts";
 import { type InitInput, loadFrom } from "../wasm/input.ts";
-import { slqBinary, slqImported } from "../wasm/slq.ts";
+import { slqBinary } from "../wasm/slq.ts";
 
 /** Where the kernels come from; absent parts use the bytes in the package. */
 export interface InitSlqOptions {
@@ -13,8 +13,5 @@ export interface InitSlqOptions {
 
 /** Compiles the kernels. Optional: `createSlq` and `resumeSlq` do it. */
 export async function initSlq({ encode, slq, simd }: InitSlqOptions = {}): Promise<void> {
-  await Promise.all([
-    loadFrom(encodeBinary, "encode", encodeImported, encode, simd),
-    loadFrom(slqBinary, "slq", slqImported, slq, simd),
-  ]);
+  await Promise.all([loadFrom(encodeBinary, "encode", encode, simd), loadFrom(slqBinary, "slq", slq, simd)]);
 }

@@ -4,6 +4,7 @@ import { WlqError } from "../error.ts";
 import { type Passes, type Run, TILE } from "../passes.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "../wasm/encode.ts";
 import { type SlqScope, slqBinary, slqScope } from "../wasm/slq.ts";
+import { loadWork } from "../wasm/work.ts";
 import { Freezer } from "./freeze.ts";
 import type { HalfOctaves } from "./grid.ts";
 import type { Layer } from "./layer.ts";
@@ -24,8 +25,8 @@ const TABLE_FROM = 65536;
 /** Compiles the kernels, once. */
 export async function loadKernels(): Promise<void> {
   const loads: Promise<void>[] = [];
-  if (!encodeBinary.ready) loads.push(encodeBinary.load());
-  if (!slqBinary.ready) loads.push(slqBinary.load());
+  if (!encodeBinary.ready) loads.push(loadWork(encodeBinary));
+  if (!slqBinary.ready) loads.push(loadWork(slqBinary));
   await Promise.all(loads);
 }
 

@@ -1,15 +1,20 @@
 // The calibrate binary: kernels for the statistics of layer inputs and for rounding with them.
 import embedded from "../../build/calibrate.wasm.deflate";
-import { Binary } from "./kernel.ts";
+import { type Binary, instantiate, load, type WasmInput } from "./kernel.ts";
 import { WorkScope } from "./scope.ts";
 
 /** The kernels, as the compiler types them. */
 export type CalibrateKernels = Awaited<ReturnType<typeof import("../../build/calibrate.simd.js").instantiate>>;
 export type CalibrateScope = WorkScope<CalibrateKernels>;
 
-export const calibrateBinary: Binary = new Binary(embedded);
+const calibrateBinary: Binary = { embedded };
+
+/** Compiles the kernels, once; again where an option says which. */
+export async function loadCalibrate(input?: WasmInput, simd?: boolean): Promise<void> {
+  await load(calibrateBinary, input, simd);
+}
 
 /** A scope of its own; its memory goes when the scope does. */
 export function calibrateScope(): CalibrateScope {
-  return new WorkScope(calibrateBinary.exports() as unknown as CalibrateKernels);
+  return new WorkScope(instantiate(calibrateBinary) as unknown as CalibrateKernels);
 }

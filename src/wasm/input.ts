@@ -1,25 +1,25 @@
 // Input: a binary from wherever the caller has it, for runtimes and pages that do not take the one in the package.
 import { WlqError } from "../error.ts";
 import type { Binary, WasmInput } from "./kernel.ts";
+import { loadWork } from "./work.ts";
 
 /** A binary, or where to fetch it. */
 export type InitInput = WasmInput | Response | URL;
 
-/** Loads a binary for `init`: `imported` where the package has none but the SIMD module that the runtime imports. */
+/** Loads a binary for `init`. */
 export async function loadFrom(
   binary: Binary,
   name: string,
-  imported: boolean,
   input: InitInput | undefined,
   simd: boolean | undefined,
 ): Promise<void> {
-  if (simd === false && imported && !input) {
+  if (simd === false && typeof binary.embedded !== "string" && !input) {
     throw new WlqError(
       "unsupported",
       `the package imports its SIMD module here: for the scalar build pass ${name}, imported from "wlq/${name}.scalar.wasm"`,
     );
   }
-  await binary.load(input === undefined ? undefined : await fetched(name, input), simd);
+  await loadWork(binary, input === undefined ? undefined : await fetched(name, input), simd);
 }
 
 async function fetched(name: string, input: InitInput): Promise<WasmInput> {

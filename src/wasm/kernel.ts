@@ -8,52 +8,47 @@ export type WasmInput = WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffe
 type Embedded = string | WebAssembly.Module;
 
 /**
- * A binary: compiled at first use or by `init`, then instantiated as often as needed.
+ * A binary: compiled at first use or by `init`, then instantiated as often as needed. Plain data, so that a bundler drops
+ * those that nobody uses.
  *
  * Embedded as raw deflate of: scalar build's size (u32, little-endian), scalar build, SIMD build. Text that is base64
  * hides from gzip what the two have in common; compressed before, they cost half.
  */
-export class Binary {
-  readonly #embedded: Embedded;
+export interface Binary {
+  readonly embedded: Embedded;
   /** The compiled module, once there is one; set by {@link load} alone. */
-  ready: WebAssembly.Module | undefined;
+  ready?: WebAssembly.Module;
+  /** The scope of synchronous work and the module it was made of; kept by {@link sharedScope}. */
+  shared?: readonly [WebAssembly.Module, unknown];
+}
 
-  constructor(embedded: Embedded) {
-    this.#embedded = embedded;
-  }
+/**
+ * Compiles, asynchronously, what is not compiled yet. `input` replaces the embedded bytes, `simd` says which of the
+ * embedded builds: either replaces a module that is in use, for what begins after it. Left open, SIMD where there is.
+ */
+export async function load(binary: Binary, input?: WasmInput, simd?: boolean): Promise<void> {
+  if (!binary.ready || input || simd !== undefined) binary.ready = await compile(input ?? binary.embedded, simd);
+}
 
-  /**
-   * Compiles, asynchronously, what is not compiled yet. `input` replaces the embedded bytes, `simd` says which of the
-   * embedded builds: either replaces a module that is in use, for what begins after it. Left open, SIMD where there is.
-   */
-  async load(input?: WasmInput, simd?: boolean): Promise<void> {
-    if (!this.ready || input || simd !== undefined) this.ready = await compile(input ?? this.#embedded, simd);
-  }
-
-  /** A new instance's exports, after {@link load}. */
-  exports(): WebAssembly.Exports {
-    return new WebAssembly.Instance(this.ready as WebAssembly.Module).exports;
-  }
+/** A new instance's exports, after {@link load}. */
+export function instantiate(binary: Binary): WebAssembly.Exports {
+  return new WebAssembly.Instance(binary.ready as WebAssembly.Module).exports;
 }
 
 /**
  * The one scope of a binary that all synchronous work shares; another one when the binary's module has been replaced.
  * It throws `not-ready` where there is none yet.
  */
-export function sharing<Scope>(binary: Binary, make: () => Scope): () => Scope {
-  let scope: Scope;
-  let module: WebAssembly.Module | undefined;
-  return () => {
-    if (!binary.ready) {
-      throw new WlqError(
-        "not-ready",
-        "the Wasm kernels are not compiled yet: await init() once before the Sync functions",
-      );
-    }
-    if (module !== binary.ready) scope = make();
-    module = binary.ready;
-    return scope;
-  };
+export function sharedScope<Scope>(binary: Binary, make: () => Scope): Scope {
+  const { ready } = binary;
+  if (!ready) {
+    throw new WlqError(
+      "not-ready",
+      "the Wasm kernels are not compiled yet: await init() once before the Sync functions",
+    );
+  }
+  if (binary.shared?.[0] !== ready) binary.shared = [ready, make()];
+  return binary.shared?.[1] as Scope;
 }
 
 async function compile(input: WasmInput | Embedded, simd: boolean | undefined): Promise<WebAssembly.Module> {

@@ -2,18 +2,15 @@
 import embedded from "../../build/slq.wasm.deflate";
 import type { Binary } from "./kernel.ts";
 import { WorkScope } from "./scope.ts";
-import { WorkBinary } from "./work.ts";
+import { instantiateWork } from "./work.ts";
 
 /** The kernels, as the compiler types them. */
 export type SlqKernels = Awaited<ReturnType<typeof import("../../build/slq.simd.js").instantiate>>;
 export type SlqScope = WorkScope<SlqKernels>;
 
-export const slqBinary: Binary = new WorkBinary(embedded);
+export const slqBinary: Binary = { embedded };
 
 /** A scope of its own; its memory goes when the scope does. */
 export function slqScope(): SlqScope {
-  return new WorkScope(slqBinary.exports() as unknown as SlqKernels);
+  return new WorkScope(instantiateWork(slqBinary) as unknown as SlqKernels);
 }
-
-/** Whether the runtime imports the SIMD binary itself (workerd): the scalar one must be handed in then. */
-export const slqImported: boolean = typeof embedded !== "string";
