@@ -3,25 +3,25 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineConfig, type Plugin } from "vitest/config";
 
-/** `import text from "….wasm.deflate"`, as esbuild's `base64` loader does it. */
-function wasmBase64(): Plugin {
+/** `import text from "….wasm.txt"`, as esbuild does it. */
+function wasmText(): Plugin {
   return {
-    name: "wasm-base64",
+    name: "wasm-text",
     enforce: "pre",
     resolveId(id, importer) {
-      if (!id.endsWith(".wasm.deflate") || !importer) return;
-      return `\0base64:${resolve(importer, "..", id)}.js`;
+      if (!id.endsWith(".wasm.txt") || !importer) return;
+      return `\0text:${resolve(importer, "..", id)}.js`;
     },
     load(id) {
-      if (!id.startsWith("\0base64:")) return;
-      const text = readFileSync(id.slice("\0base64:".length, -".js".length), "base64");
-      return `export default "${text}";`;
+      if (!id.startsWith("\0text:")) return;
+      const text = readFileSync(id.slice("\0text:".length, -".js".length), "utf8");
+      return `export default ${JSON.stringify(text)};`;
     },
   };
 }
 
 export default defineConfig({
-  plugins: [wasmBase64()],
+  plugins: [wasmText()],
   test: {
     include: ["test/**/*.test.ts"],
     testTimeout: 120_000,

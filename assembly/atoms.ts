@@ -104,8 +104,6 @@ export function mean(weight: usize, sum: usize, i: i32): f64 {
 }
 
 // A third of the exponent as a first guess, then one Halley step: within 0.1 %, from exact operations alone.
-// @ts-ignore: decorator
-@inline
 function cubeRoot(x: f64): f64 {
   if (x <= 0) return 0;
   const guess = reinterpret<f64>(reinterpret<u64>(x) / 3 + 0x2a9f8a7be393b600);

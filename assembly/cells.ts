@@ -6,8 +6,6 @@
 import { log2 } from "./log2";
 
 // What the atoms from b to e cost as one cell, less their squares.
-// @ts-ignore: decorator
-@inline
 function cellCost(b: i32, e: i32, p0: usize, p1: usize, n0: usize, all: f64, lambda: f64, pinned: bool, c: f64): f64 {
   if (b == e) return 0;
   const from = <usize>b << 3;
@@ -19,8 +17,6 @@ function cellCost(b: i32, e: i32, p0: usize, p1: usize, n0: usize, all: f64, lam
   return lambda * n * log2(all / n) - gain;
 }
 
-// @ts-ignore: decorator
-@inline
 function pairCost(
   i: i32,
   bounds: usize,
@@ -137,8 +133,6 @@ export function price(
 }
 
 /** Where the decision between cells i and i + 1 lies, in terms of the centres. */
-// @ts-ignore: decorator
-@inline
 export function decision(
   i: i32,
   centers: usize,

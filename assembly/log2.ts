@@ -6,8 +6,6 @@
  * x = 2^e * m, m in [sqrt(1/2), sqrt(2)); ln m = 2 atanh s, s = (m - 1) / (m + 1), |s| < 0.1716: eleven odd terms leave
  * less than 1e-17.
  */
-// @ts-ignore: decorator
-@inline
 export function log2(x: f64): f64 {
   const bits = reinterpret<u64>(x);
   // bits of sqrt(1/2), so that the exponent changes there

@@ -11,7 +11,6 @@ await build({
   format: "esm",
   target: "node20",
   packages: "external",
-  loader: { ".deflate": "base64" },
   logLevel: "warning",
 });
 const { status } = spawnSync(process.execPath, ["build/bench-main.js", ...process.argv.slice(2)], { stdio: "inherit" });

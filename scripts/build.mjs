@@ -1,7 +1,6 @@
 // Build: AssemblyScript -> Wasm -> JavaScript bundles with the Wasm embedded (and, for workerd, imported) -> types.
 import { chmod, cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { deflateRawSync } from "node:zlib";
 import asc from "assemblyscript/asc";
 import { bundleEntries, bundleTypes } from "./bundle.mjs";
 
@@ -27,11 +26,17 @@ async function compileWasm() {
     const [simd, scalar] = await Promise.all(["simd", "scalar"].map((kind) => readFile(`build/${name}.${kind}.wasm`)));
     const size = Buffer.alloc(4);
     size.writeUInt32LE(scalar.length);
-    await writeFile(
-      `build/${name}.wasm.deflate`,
-      deflateRawSync(Buffer.concat([size, scalar, simd]), { level: 9, memLevel: 9 }),
-    );
+    await writeFile(`build/${name}.wasm.txt`, textOf(Buffer.concat([size, scalar, simd])));
   }
+}
+
+/** Bytes as the text that `unfold` in src/wasm/kernel.ts reads: base 91, where most take one character. */
+function textOf(bytes) {
+  const digits = Array.from({ length: 92 }, (_, i) => String.fromCharCode(35 + i)).filter((c) => c !== "\\");
+  return Array.from(bytes, (byte) => {
+    const value = (byte + 3) & 255;
+    return ["", " ", "!"][Math.floor(value / 91)] + digits[value % 91];
+  }).join("");
 }
 
 async function bundle() {

@@ -56,12 +56,12 @@ const typescript = {
   },
 };
 
-/** The compressed bytes of a binary as text. */
+/** The bytes of a binary as text. */
 const embedWasm = {
   name: "embed-wasm",
   async load(id) {
-    if (!id.endsWith(".wasm.deflate")) return null;
-    return `export default ${JSON.stringify(await readFile(id, "base64"))};`;
+    if (!id.endsWith(".wasm.txt")) return null;
+    return `export default ${JSON.stringify(await readFile(id, "utf8"))};`;
   },
 };
 
@@ -69,8 +69,8 @@ const embedWasm = {
 const importWasm = {
   name: "import-wasm",
   resolveId(source) {
-    if (!source.endsWith(".wasm.deflate")) return null;
-    return { id: `../${basename(source, ".wasm.deflate")}.simd.wasm`, external: "absolute" };
+    if (!source.endsWith(".wasm.txt")) return null;
+    return { id: `../${basename(source, ".wasm.txt")}.simd.wasm`, external: "absolute" };
   },
 };
 

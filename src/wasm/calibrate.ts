@@ -1,5 +1,5 @@
 // The calibrate binary: kernels for the statistics of layer inputs and for rounding with them.
-import embedded from "../../build/calibrate.wasm.deflate";
+import embedded from "../../build/calibrate.wasm.txt";
 import { type Binary, instantiate, load, type WasmInput } from "./kernel.ts";
 import { WorkScope } from "./scope.ts";
 

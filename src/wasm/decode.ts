@@ -1,5 +1,5 @@
 // The decode binary: kernels for unpacking and look-up.
-import embedded from "../../build/decode.wasm.deflate";
+import embedded from "../../build/decode.wasm.txt";
 import { type Binary, instantiate, sharedScope } from "./kernel.ts";
 import { Scope } from "./scope.ts";
 

@@ -1,5 +1,5 @@
-// An imported binary: compressed bytes as base64 where the build embeds it, a compiled module where the runtime imports it (workerd).
-declare module "*.wasm.deflate" {
+// An imported binary: text of both builds where the build embeds it, a compiled module where the runtime imports it (workerd).
+declare module "*.wasm.txt" {
   const wasm: string | WebAssembly.Module;
   export default wasm;
 }

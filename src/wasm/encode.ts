@@ -1,8 +1,7 @@
 // The encode binary: kernels for clustering, assignment and packing.
-import embedded from "../../build/encode.wasm.deflate";
-import { type Binary, sharedScope } from "./kernel.ts";
+import embedded from "../../build/encode.wasm.txt";
+import { type Binary, instantiate, sharedScope } from "./kernel.ts";
 import { WorkScope } from "./scope.ts";
-import { instantiateWork } from "./work.ts";
 
 /** The kernels, as the compiler types them. */
 export type EncodeKernels = Awaited<ReturnType<typeof import("../../build/encode.simd.js").instantiate>>;
@@ -12,7 +11,7 @@ export const encodeBinary: Binary = { embedded };
 
 /** A scope of its own for work that awaits in between; its memory goes when the scope does. */
 export function encodeScope(): EncodeScope {
-  return new WorkScope(instantiateWork(encodeBinary) as unknown as EncodeKernels);
+  return new WorkScope(instantiate(encodeBinary) as unknown as EncodeKernels);
 }
 
 /** The scope that synchronous work shares. */

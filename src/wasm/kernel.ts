@@ -4,20 +4,22 @@ import { WlqError } from "../error.ts";
 /** A binary that the caller has: compiled or as bytes. */
 export type WasmInput = WebAssembly.Module | ArrayBuffer | Uint8Array<ArrayBuffer>;
 
-/** Base64 where the build embeds the bytes, a module where the runtime imports it (workerd). */
+/** Text where the build embeds the bytes, a module where the runtime imports it (workerd). */
 type Embedded = string | WebAssembly.Module;
 
 /**
  * A binary: compiled at first use or by `init`, then instantiated as often as needed. Plain data, so that a bundler drops
  * those that nobody uses.
  *
- * Embedded as raw deflate of: scalar build's size (u32, little-endian), scalar build, SIMD build. Text that is base64
- * hides from gzip what the two have in common; compressed before, they cost half.
+ * Embedded as text of: scalar build's size (u32, little-endian), scalar build, SIMD build. A byte is one character or two,
+ * so that gzip, which most servers use, finds what the two builds share; base64 would hide it.
  */
 export interface Binary {
   readonly embedded: Embedded;
   /** The compiled module, once there is one; set by {@link load} alone. */
   ready?: WebAssembly.Module;
+  /** Whether the engine refused the SIMD build. */
+  scalar?: boolean;
   /** The scope of synchronous work and the module it was made of; kept by {@link sharedScope}. */
   shared?: readonly [WebAssembly.Module, unknown];
 }
@@ -27,12 +29,19 @@ export interface Binary {
  * embedded builds: either replaces a module that is in use, for what begins after it. Left open, SIMD where there is.
  */
 export async function load(binary: Binary, input?: WasmInput, simd?: boolean): Promise<void> {
-  if (!binary.ready || input || simd !== undefined) binary.ready = await compile(input ?? binary.embedded, simd);
+  if (!binary.ready || input || simd !== undefined)
+    binary.ready = await compile(binary, input ?? binary.embedded, simd);
 }
 
 /** A new instance's exports, after {@link load}. */
 export function instantiate(binary: Binary): WebAssembly.Exports {
-  return new WebAssembly.Instance(binary.ready as WebAssembly.Module).exports;
+  try {
+    return new WebAssembly.Instance(binary.ready as WebAssembly.Module).exports;
+  } catch (cause) {
+    // WebKit compiles whatever the page's policy says, and refuses here
+    if (cause instanceof WebAssembly.CompileError) throw refused(cause);
+    throw new WlqError("resources", `the engine refuses another Wasm instance: ${cause}`, { cause });
+  }
 }
 
 /**
@@ -51,23 +60,39 @@ export function sharedScope<Scope>(binary: Binary, make: () => Scope): Scope {
   return binary.shared?.[1] as Scope;
 }
 
-async function compile(input: WasmInput | Embedded, simd: boolean | undefined): Promise<WebAssembly.Module> {
+async function compile(binary: Binary, input: WasmInput | Embedded, simd?: boolean): Promise<WebAssembly.Module> {
   try {
     if (input instanceof WebAssembly.Module) return input;
-    return await WebAssembly.compile(typeof input === "string" ? await unfold(input, simd) : input);
+    return await WebAssembly.compile(typeof input === "string" ? unfold(binary, input, simd) : input);
   } catch (cause) {
-    throw new WlqError(
-      "unsupported",
-      `Wasm does not compile: ${cause}; pages need script-src 'wasm-unsafe-eval', Workers a module`,
-      { cause },
-    );
+    throw refused(cause);
   }
 }
 
-async function unfold(embedded: string, simd = true): Promise<ArrayBuffer> {
-  const deflated = new Response(Uint8Array.from(atob(embedded), (c) => c.charCodeAt(0))).body as ReadableStream;
-  const bytes = await new Response(deflated.pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
-  const end = 4 + new DataView(bytes).getUint32(0, true);
-  const vector = bytes.slice(end);
-  return simd && WebAssembly.validate(vector) ? vector : bytes.slice(4, end);
+function refused(cause: unknown): WlqError {
+  return new WlqError(
+    "unsupported",
+    `Wasm does not compile: ${cause}; pages need script-src 'wasm-unsafe-eval', Workers a module`,
+    { cause },
+  );
+}
+
+// One character a digit of base 91, from "#" without the backslash; before it " " for 91 more, "!" for 182 more. The sum
+// less 3, modulo 256, is the byte: the commonest bytes of Wasm (indices, local.get, the SIMD prefix) take one character.
+function unfold(binary: Binary, text: string, simd = true): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(text.length);
+  let count = 0;
+  let high = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c < 35) high = (c - 31) * 91;
+    else {
+      bytes[count++] = high + c - (c > 92 ? 39 : 38);
+      high = 0;
+    }
+  }
+  const end = 4 + new DataView(bytes.buffer).getUint32(0, true);
+  const vector = bytes.slice(end, count);
+  binary.scalar = !WebAssembly.validate(vector);
+  return simd && !binary.scalar ? vector : bytes.slice(4, end);
 }

@@ -1,8 +1,7 @@
 // The slq binary: kernels for freezing, and for the grids and the reference of SLQ rounds.
-import embedded from "../../build/slq.wasm.deflate";
-import type { Binary } from "./kernel.ts";
+import embedded from "../../build/slq.wasm.txt";
+import { type Binary, instantiate } from "./kernel.ts";
 import { WorkScope } from "./scope.ts";
-import { instantiateWork } from "./work.ts";
 
 /** The kernels, as the compiler types them. */
 export type SlqKernels = Awaited<ReturnType<typeof import("../../build/slq.simd.js").instantiate>>;
@@ -12,5 +11,5 @@ export const slqBinary: Binary = { embedded };
 
 /** A scope of its own; its memory goes when the scope does. */
 export function slqScope(): SlqScope {
-  return new WorkScope(instantiateWork(slqBinary) as unknown as SlqKernels);
+  return new WorkScope(instantiate(slqBinary) as unknown as SlqKernels);
 }
