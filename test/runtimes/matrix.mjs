@@ -89,14 +89,15 @@ function show(row, host, expected) {
 }
 
 async function runCheck({ name, run }, home, expected) {
-  const result = await run(home, expected).catch((error) => ({ error: error.message }));
-  if (result?.missing) {
+  const result = (await run(home, expected).catch((error) => ({ error: error.message }))) ?? {};
+  if (result.missing) {
     count.skipped++;
     say(`${name}: SKIPPED: ${result.missing}`);
   } else {
-    count[result?.error ? "failed" : "passed"]++;
-    say(`${name}: ${result?.error ? `FAILED\n  ${result.error.replaceAll("\n", "\n  ")}` : "ok"}`);
+    count[result.error ? "failed" : "passed"]++;
+    say(`${name}: ${result.error ? `FAILED\n  ${result.error.replaceAll("\n", "\n  ")}` : "ok"}`);
   }
+  return { name, ...result };
 }
 
 async function main() {
@@ -104,6 +105,7 @@ async function main() {
   await installBrowsers(say);
   const home = await installPackage();
   const rows = [];
+  const checks = [];
   let expected;
   say("first: median from a cold import to the first result; decode, quantize: throughput as a share of memcpy");
   say(lineOf(HEAD));
@@ -118,9 +120,9 @@ async function main() {
       const [first] = processes;
       expected = (await ask(first, home)).simd;
     }
-    await runCheck(check, home, expected);
+    checks.push(await runCheck(check, home, expected));
   }
-  if (flags.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
+  if (flags.json) process.stdout.write(`${JSON.stringify({ runtimes: rows, checks, count }, null, 2)}\n`);
   if (flags.write) await writeTable(rows, { samples, hashes: Object.keys(expected ?? {}).length });
   if (count.skipped > 0) say(`${count.skipped} skipped${process.env.CI ? ": failures, since nobody looks here" : ""}`);
   // a hole is a failure where nobody looks at the table

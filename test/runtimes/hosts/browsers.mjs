@@ -88,7 +88,7 @@ export const browsers = Object.keys(BROWSERS).flatMap((browser) =>
   ["page", "Worker"].map((place) => ({
     name: `${browser}, ${place}`,
     // under a Content-Security-Policy that forbids Wasm
-    probes: { refused: /^unsupported: .*script-src 'wasm-unsafe-eval'/ },
+    probes: { refused: /^unsupported: .*pages need script-src 'wasm-unsafe-eval'/s },
     async start(home) {
       const missing = missingBrowser(browser);
       if (missing) return { missing };
