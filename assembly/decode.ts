@@ -3,3 +3,4 @@ export { f32ToF16, f32ToBf16 } from "./half";
 export { unpack } from "./unpack";
 export { xxh64 } from "./checksum";
 export { lookup32, lookupRuns } from "./lookup";
+export { tansTable, tansDecode } from "./tans-decode";
