@@ -78,6 +78,14 @@ export function f32ToBf16(dst: usize, src: usize, count: usize): void {
   }
 }
 
+/** float32 -> float16 (`format` 1) or bfloat16 (2). Reads 4, writes 2 bytes a value; both may be in one place. */
+export function f32To16(dst: usize, src: usize, count: usize, format: i32): void {
+  for (let i: usize = 0; i < count; i++) {
+    const x = load<f32>(src + (i << 2));
+    store<u16>(dst + (i << 1), format == 1 ? f16Bits(x) : bf16Bits(x));
+  }
+}
+
 // @ts-ignore: decorator
 @inline
 export function bf16Bits(x: f32): u16 {

@@ -1,6 +1,6 @@
 // Tans-encode: codes to entropy-coded blocks: what symbols there are, their share of the states, and the streams.
 import { log2 } from "./log2";
-import { spread } from "./spread";
+import { spread, STATES, STATES_LOG } from "./spread";
 
 /** Joins `join` codes to a symbol, the first the least digit to the base `levels`; a short last symbol ends in zeros. */
 export function joinCodes(dst: usize, codes: usize, count: usize, levels: u32, join: usize): void {
@@ -61,18 +61,17 @@ function bump(tally: usize): void {
 }
 
 /**
- * Shares 2^`log` states out among `symbols` symbols, at least one for each that occurs: `counts`, u16, from `tallies`,
+ * Shares the 2^13 states out among `symbols` symbols, at least one for each that occurs: `counts`, u16, from `tallies`,
  * f64. Returns the bits that all symbols take then, states' roundings aside.
  */
-export function shareStates(counts: usize, tallies: usize, symbols: usize, log: u32): f64 {
-  const size = <f64>(1 << log);
+export function shareStates(counts: usize, tallies: usize, symbols: usize): f64 {
   let total: f64 = 0;
   for (let s: usize = 0; s < symbols; s++) total += load<f64>(tallies + (s << 3));
-  let left = <i32>(1 << log);
+  let left = <i32>STATES;
   for (let s: usize = 0; s < symbols; s++) {
     const tally = load<f64>(tallies + (s << 3));
     // a count has to be less than 2^16, also twice
-    const n = tally > 0 ? max(1, <i32>nearest((tally / total) * size)) : 0;
+    const n = tally > 0 ? max(1, <i32>nearest((tally / total) * STATES)) : 0;
     store<u16>(counts + (s << 1), <u16>n);
     left -= n;
   }
@@ -97,53 +96,45 @@ export function shareStates(counts: usize, tallies: usize, symbols: usize, log: 
   let bits: f64 = 0;
   for (let s: usize = 0; s < symbols; s++) {
     const tally = load<f64>(tallies + (s << 3));
-    if (tally > 0) bits += tally * (<f64>log - log2(<f64>load<u16>(counts + (s << 1))));
+    if (tally > 0) bits += tally * (<f64>STATES_LOG - log2(<f64>load<u16>(counts + (s << 1))));
   }
   return bits;
 }
 
 /**
- * The encoding table from `counts` (u16 each): 2^`log` u16 states by symbol, and at `steps` for every symbol two u32: what
- * to add to a state for the bits to write (above bit 16), and to the state without them for its place in the table.
- * `scratch`: 2^log u32.
+ * The encoding table from `counts` (u16 each): 2^13 u16 states by symbol, and at `steps` for every symbol two u32: what to
+ * add to a state for the bits to write (above bit 16), and to the state without them for its place in the table. `scratch`:
+ * 2^13 u32. Changes `counts`.
  */
-export function tansEncodeTable(
-  table: usize,
-  steps: usize,
-  counts: usize,
-  symbols: usize,
-  log: u32,
-  scratch: usize,
-): void {
-  spread(scratch, counts, symbols, log);
-  const size: u32 = 1 << log;
+export function tansEncodeTable(table: usize, steps: usize, counts: usize, symbols: usize, scratch: usize): void {
+  spread(scratch, counts, symbols);
   let before: u32 = 0;
   for (let s: usize = 0; s < symbols; s++) {
     const n = <u32>load<u16>(counts + (s << 1));
     // the most bits that a state loses, and the state from which on it loses them
-    const bits = n > 1 ? log - 31 + clz(n - 1) : log;
+    const bits = n > 1 ? STATES_LOG - 31 + clz(n - 1) : STATES_LOG;
     store<u32>(steps + (s << 3), (bits << 16) - (n << bits));
     store<u32>(steps + (s << 3), before - n, 4);
     // for the loop below, where the next state of this symbol goes
     store<u16>(counts + (s << 1), <u16>before);
     before += n;
   }
-  for (let state: u32 = 0; state < size; state++) {
+  for (let state: u32 = 0; state < STATES; state++) {
     const count = counts + (load<u32>(scratch + (state << 2)) << 1);
     const place = <usize>load<u16>(count);
     store<u16>(count, <u16>(place + 1));
-    store<u16>(table + (place << 1), <u16>(size + state));
+    store<u16>(table + (place << 1), <u16>(STATES + state));
   }
 }
 
-/** Bytes before a block's streams: eight states and two places. */
-const HEAD: usize = 24;
+/** Bytes before a block's bits: their place and four states. */
+const HEAD: u32 = 12;
 
 /**
- * One block: `count` symbols (behind them up to 7 may be read, and are encoded too) to `dst`; returns its bytes. Writes up
- * to 24 + 2 * (14 * (count + 7) / 8 + 8) bytes, and as many at `scratch`.
+ * One block: `count` symbols (behind them up to 3 may be read, and are encoded too) to `dst`; returns its bytes. Writes up
+ * to 12 + 13 * (count + 3) / 8 + 8 bytes, and as many at `scratch`.
  *
- * From the last symbol to the first, since a decoder's states are an encoder's in reverse; streams grow downwards.
+ * From the last symbol to the first, since a decoder's states are an encoder's in reverse; the bits grow downwards.
  */
 export function tansEncode(
   dst: usize,
@@ -151,70 +142,59 @@ export function tansEncode(
   count: usize,
   table: usize,
   steps: usize,
-  log: u32,
   scratch: usize,
 ): usize {
-  const rounds = (count + 7) >> 3;
-  // half the symbols each, 14 bits a symbol
-  const room = rounds * 7 + 16;
-  const start: u32 = 1 << log;
-  for (let k: usize = 0; k < 8; k++) store<u16>(dst + (k << 1), <u16>start);
-  let p = dst + HEAD;
-  for (let stream: usize = 0; stream < 2; stream++) {
-    const states = dst + (stream << 3);
-    const end = scratch + room;
-    let out = end;
-    let word: u64 = 0;
-    let filled: u32 = 0;
-    let x0 = <u32>load<u16>(states);
-    let x1 = <u32>load<u16>(states, 2);
-    let x2 = <u32>load<u16>(states, 4);
-    let x3 = <u32>load<u16>(states, 6);
-    for (let r = rounds; r > 0; r--) {
-      const four = load<u32>(symbols + ((r - 1) << 3) + (stream << 2));
-      const t3 = steps + ((four >> 24) << 3);
-      const b3 = (x3 + load<u32>(t3)) >> 16;
-      word = (word << b3) | (x3 & ((1 << b3) - 1));
-      x3 = <u32>load<u16>(table + (((x3 >> b3) + load<u32>(t3, 4)) << 1));
-      const t2 = steps + (((four >> 16) & 255) << 3);
-      const b2 = (x2 + load<u32>(t2)) >> 16;
-      word = (word << b2) | (x2 & ((1 << b2) - 1));
-      x2 = <u32>load<u16>(table + (((x2 >> b2) + load<u32>(t2, 4)) << 1));
-      filled += b3 + b2;
-      if (filled >= 32) {
-        out -= 4;
-        filled -= 32;
-        store<u32>(out, <u32>(word >> filled));
-      }
-      const t1 = steps + (((four >> 8) & 255) << 3);
-      const b1 = (x1 + load<u32>(t1)) >> 16;
-      word = (word << b1) | (x1 & ((1 << b1) - 1));
-      x1 = <u32>load<u16>(table + (((x1 >> b1) + load<u32>(t1, 4)) << 1));
-      const t0 = steps + ((four & 255) << 3);
-      const b0 = (x0 + load<u32>(t0)) >> 16;
-      word = (word << b0) | (x0 & ((1 << b0) - 1));
-      x0 = <u32>load<u16>(table + (((x0 >> b0) + load<u32>(t0, 4)) << 1));
-      filled += b1 + b0;
-      if (filled >= 32) {
-        out -= 4;
-        filled -= 32;
-        store<u32>(out, <u32>(word >> filled));
-      }
+  const rounds = (count + 3) >> 2;
+  const end = scratch + rounds * 7 + 8;
+  let out = end;
+  let word: u64 = 0;
+  let filled: u32 = 0;
+  let x0: u32 = STATES;
+  let x1: u32 = STATES;
+  let x2: u32 = STATES;
+  let x3: u32 = STATES;
+  for (let r = rounds; r > 0; r--) {
+    const four = load<u32>(symbols + ((r - 1) << 2));
+    const t3 = steps + ((four >> 24) << 3);
+    const b3 = (x3 + load<u32>(t3)) >> 16;
+    word = (word << b3) | (x3 & ((1 << b3) - 1));
+    x3 = <u32>load<u16>(table + (((x3 >> b3) + load<u32>(t3, 4)) << 1));
+    const t2 = steps + (((four >> 16) & 255) << 3);
+    const b2 = (x2 + load<u32>(t2)) >> 16;
+    word = (word << b2) | (x2 & ((1 << b2) - 1));
+    x2 = <u32>load<u16>(table + (((x2 >> b2) + load<u32>(t2, 4)) << 1));
+    filled += b3 + b2;
+    if (filled >= 32) {
+      out -= 4;
+      filled -= 32;
+      store<u32>(out, <u32>(word >> filled));
     }
-    const mask = start - 1;
-    store<u16>(states, <u16>(x0 & mask));
-    store<u16>(states, <u16>(x1 & mask), 2);
-    store<u16>(states, <u16>(x2 & mask), 4);
-    store<u16>(states, <u16>(x3 & mask), 6);
-    // what is left, at the high end of whole bytes
-    const bytes = (filled + 7) >> 3;
-    const gap = (bytes << 3) - filled;
-    word &= ((<u64>1) << filled) - 1;
-    out -= bytes;
-    for (let j: u32 = 0; j < bytes; j++) store<u8>(out + j, <u8>((word << gap) >> (j << 3)));
-    store<u32>(dst + 16 + (stream << 2), (<u32>(p - dst) << 3) + gap);
-    memory.copy(p, out, end - out);
-    p += end - out;
+    const t1 = steps + (((four >> 8) & 255) << 3);
+    const b1 = (x1 + load<u32>(t1)) >> 16;
+    word = (word << b1) | (x1 & ((1 << b1) - 1));
+    x1 = <u32>load<u16>(table + (((x1 >> b1) + load<u32>(t1, 4)) << 1));
+    const t0 = steps + ((four & 255) << 3);
+    const b0 = (x0 + load<u32>(t0)) >> 16;
+    word = (word << b0) | (x0 & ((1 << b0) - 1));
+    x0 = <u32>load<u16>(table + (((x0 >> b0) + load<u32>(t0, 4)) << 1));
+    filled += b1 + b0;
+    if (filled >= 32) {
+      out -= 4;
+      filled -= 32;
+      store<u32>(out, <u32>(word >> filled));
+    }
   }
-  return p - dst;
+  // what is left, at the high end of whole bytes
+  const bytes = (filled + 7) >> 3;
+  const gap = (bytes << 3) - filled;
+  word &= ((<u64>1) << filled) - 1;
+  out -= bytes;
+  for (let j: u32 = 0; j < bytes; j++) store<u8>(out + j, <u8>((word << gap) >> (j << 3)));
+  store<u32>(dst, (HEAD << 3) + gap);
+  store<u16>(dst, <u16>(x0 - STATES), 4);
+  store<u16>(dst, <u16>(x1 - STATES), 6);
+  store<u16>(dst, <u16>(x2 - STATES), 8);
+  store<u16>(dst, <u16>(x3 - STATES), 10);
+  memory.copy(dst + HEAD, out, end - out);
+  return HEAD + <u32>(end - out);
 }

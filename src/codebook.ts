@@ -106,7 +106,7 @@ export interface QuantizedTensor extends Coding {
 
 /** Stored bits of a code for this many levels: ceil(log2(levels)), at least 1. */
 export function bitsForLevels(levels: number): number {
-  return Math.max(1, 32 - Math.clz32(levels - 1));
+  return 32 - Math.clz32((levels - 1) | 1);
 }
 
 /** Bytes of `count` packed codes. */

@@ -1,14 +1,7 @@
 // Compress from a stream to a stream: a safetensors model whose tensors are in memory one at a time.
 import { bitsForLevels, type Coding, packedBytes } from "./codebook.ts";
-import {
-  type Clustered,
-  type CompressOptions,
-  cluster,
-  codedSegment,
-  reportOf,
-  tensorReport,
-  withoutImportance,
-} from "./compress.ts";
+import { type Clustered, codedSegment } from "./coded.ts";
+import { type CompressOptions, cluster, reportOf, tensorReport, withoutImportance } from "./compress.ts";
 import { isContainer } from "./container/coding.ts";
 import { oddness, readSafetensors } from "./container/safetensors.ts";
 import { containerSegments } from "./container/writer.ts";
@@ -26,7 +19,7 @@ import { loadWork } from "./wasm/work.ts";
 import { type Work, workOn } from "./work.ts";
 
 export interface CompressStreamOptions
-  extends Omit<CompressOptions, "to" | "formats" | "resolve" | "companion" | "nonFinite"> {
+  extends Omit<CompressOptions, "to" | "formats" | "resolve" | "companion" | "nonFinite" | "entropy"> {
   /** `container` (default) or `dense`. */
   readonly to?: "container" | "dense";
   /**
@@ -44,13 +37,13 @@ export interface CompressStream extends StreamPair {
 
 /**
  * Compresses a safetensors model on its way: `body.pipeThrough(compressStream()).pipeTo(sink)`. The result has the bytes
- * that {@link compress} gives. A tensor's codebook needs all of the tensor, so one is held in memory at a time; other
+ * that {@link compress} with `entropy: "none"` gives, since entropy-coded sizes are known too late. A tensor's codebook needs all of the tensor, so one is held in memory at a time; other
  * formats, and a NaN or infinity in a weight, are refused, since the header is written before they are seen.
  *
  * @throws the streams fail with WlqError; RangeError and TypeError for wrong options
  */
 export function compressStream(options: CompressStreamOptions = {}): CompressStream {
-  for (const key of ["formats", "resolve", "companion", "nonFinite"]) {
+  for (const key of ["formats", "resolve", "companion", "nonFinite", "entropy"]) {
     if (key in options) throw new RangeError(`compressStream has no option ${key}: use compress with random access`);
   }
   const { to = "container" } = options;

@@ -1,13 +1,12 @@
 // Compress: a model file to a smaller one, tensor by tensor, in memory that does not grow with it.
-import { TileCoder } from "./assign.ts";
-import type { Calibration, OutputError } from "./calibration.ts";
-import { bitsForLevels, type Coding, groupingOf, layoutOf, packedBytes, type QuantizationStats } from "./codebook.ts";
-import { roundFormat } from "./container/coding.ts";
+import type { Calibration } from "./calibration.ts";
+import { groupingOf, layoutOf } from "./codebook.ts";
+import { type Clustered, codedSegment, type Tell } from "./coded.ts";
 import { containerSegments } from "./container/writer.ts";
+import { entropyCode, entropySegment } from "./entropy.ts";
 import { malformed, WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
 import { type ImportanceOf, type ImportanceTensor, openImportance } from "./importance.ts";
-import type { LazySegment } from "./io/segment.ts";
 import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
 import { openModel } from "./open.ts";
@@ -25,10 +24,10 @@ import { type Work, workOn } from "./work.ts";
 
 /** How far an operation is. */
 export interface Progress {
-  readonly phase: "cluster" | "write";
+  readonly phase: "cluster" | "code" | "write";
   /** The tensor in hand. */
   readonly tensor: string;
-  /** Weights done, of `total`, over both phases. */
+  /** Weights done, of `total`, over all phases. */
   readonly done: number;
   readonly total: number;
 }
@@ -49,6 +48,12 @@ export interface CompressOptions extends SelectOptions, FileOptions {
   /** `container` (a safetensors file, default), `dense` (the input's format with quantized values), `onnx`; or the plan's. */
   readonly to?: "container" | "dense" | "onnx";
   /**
+   * How a container's codes are stored: `auto` entropy-codes those of every tensor that gets smaller by it, which reads
+   * weights two times more; `none` gives all codes of a tensor the same width. Default `auto`; with a
+   * plan, whose sizes are those of codes of one width, `none`.
+   */
+  readonly entropy?: "auto" | "none";
+  /**
    * `calibration(statistics)` of wlq/calibrate: codes are chosen such that the outputs of the layers it knows stay what
    * they are. Other weights get 256 levels, unless a rule of `tensors` says otherwise.
    */
@@ -62,18 +67,6 @@ export interface CompressOptions extends SelectOptions, FileOptions {
   readonly importance?: Source;
   /** How every tensor is quantized, from `plan`; instead of all options that say which and how. */
   readonly plan?: Plan;
-}
-
-// Bytes of codes handed on at a time.
-const CHUNK = 1 << 18;
-
-/** A tensor whose codebook is found; statistics come with its codes. */
-export interface Clustered {
-  readonly entry: TensorEntry;
-  readonly coding: Coding;
-  readonly importance: ImportanceTensor | undefined;
-  readonly output?: OutputError;
-  stats?: QuantizationStats;
 }
 
 /**
@@ -107,8 +100,12 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     companion,
     importance: importanceSource,
     calibration,
+    entropy = options.plan ? "none" : "auto",
     ...select
   } = options;
+  if (entropy !== "auto" && entropy !== "none") {
+    throw new RangeError(`entropy must be one of auto, none, got ${String(entropy)}`);
+  }
   if (importanceSource && calibration) throw new RangeError("importance and calibration exclude each other");
   const bytes = byteSource(source);
   const model = await openModel(bytes, formats, { resolve });
@@ -121,7 +118,8 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
   const importance = importanceSource && (await openImportance(importanceSource, formats, model));
   const { work, kept } = workOn(model, select, known);
   warnings.push(...withoutImportance(work, importance));
-  const total = 2 * work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
+  const shrink = to === "container" && entropy === "auto";
+  const total = (shrink ? 4 : 2) * work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
   let done = 0;
   const progress = (phase: Progress["phase"], tensor: string, weights: number) => {
     done += weights;
@@ -152,9 +150,12 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
       }
       kept.set(entry.name, "has a NaN or infinity");
       warnings.push(`tensor "${entry.name}" is left as it is: ${error.message}`);
-      done += count;
+      // writing it, and coding
+      done += shrink ? 3 * count : count;
     }
     progress("cluster", entry.name, count);
+    const found = shrink && coded.get(entry.name);
+    if (found) found.entropy = await entropyCode(scope, found, signal, (n) => progress("code", entry.name, n));
   }
 
   const outputs = new Map<string, number>();
@@ -246,8 +247,6 @@ export async function fulfil<Result>(
   }
 }
 
-export type Tell = (tensor: string, weights: number) => void;
-
 /** Lays out an output. `sizes` gets what each coded tensor takes. Nothing is read or coded until its segments are. */
 export async function outputFiles(
   scope: EncodeScope,
@@ -259,7 +258,7 @@ export async function outputFiles(
   sizes: Map<string, number>,
   warnings: string[],
 ): Promise<OutputFiles> {
-  const segments = (kind: "packed" | "codes" | "dense") =>
+  const segments = (kind: "codes" | "dense") =>
     new Map([...coded].map(([name, c]) => [name, codedSegment(scope, c, kind, signal, tell)]));
   if (to === "dense") return model.dense(segments("dense"));
   if (to === "onnx" && model.inGraph) {
@@ -272,80 +271,20 @@ export async function outputFiles(
       warnings.push(`tensor "${name}" is left as it is: decoding it in the graph would not save bytes`);
     return files;
   }
-  const packed = segments("packed");
-  const tensors = [...coded].map(([name, { entry, coding }]) => ({
-    name,
-    dtype: entry.dtype as FloatDtype,
-    layout: layoutOf(coding),
-    coding: async () => coding,
-    codes: packed.get(name) as LazySegment,
-  }));
+  const tensors = [...coded].map(([name, found]) => {
+    const { entry, coding, entropy } = found;
+    return {
+      name,
+      dtype: entry.dtype as FloatDtype,
+      layout: layoutOf(coding),
+      coding: async () => coding,
+      entropy,
+      codes: entropy
+        ? entropySegment(scope, found, entropy, signal, tell)
+        : codedSegment(scope, found, "packed", signal, tell),
+    };
+  });
   return { main: await containerSegments(scope, model, tensors, sizes), companions: new Map() };
-}
-
-/** A coded tensor as a stretch of output: packed codes, one byte a code, or values in the tensor's dtype. */
-export function codedSegment(
-  scope: EncodeScope,
-  clustered: Clustered,
-  kind: "packed" | "codes" | "dense",
-  signal: AbortSignal | undefined,
-  tell: Tell,
-): LazySegment {
-  const { entry, coding, importance } = clustered;
-  const count = countElements(entry.shape);
-  const bits = bitsForLevels(coding.levels);
-  const byteLength = kind === "packed" ? packedBytes(count, bits) : kind === "codes" ? count : entry.byteLength;
-  return {
-    byteLength,
-    async *chunks() {
-      const mark = scope.mark();
-      try {
-        const dtype = entry.dtype as FloatDtype;
-        const reader = new WeightReader(scope, entry, dtype);
-        const weigher = importance && new WeightReader(scope, importance, importance.dtype);
-        const coder = new TileCoder(scope, coding, roundFormat(dtype), weigher !== undefined);
-        const dense = scope.reserve(coder.tileSize * 8);
-        let chunk = new Uint8Array(Math.min(CHUNK, byteLength));
-        let filled = 0;
-        for (let start = 0; start < count; start += coder.tileSize) {
-          checkAborted(signal);
-          const n = Math.min(coder.tileSize, count - start);
-          await reader.load(coder.weights, start, start + n);
-          await weigher?.load(coder.importance, start, start + n);
-          coder.tile(start, n);
-          let bytes = n;
-          let at = coder.codes;
-          if (kind === "packed") {
-            bytes = coder.pack(n);
-            at = coder.packed;
-          } else if (kind === "dense") {
-            bytes = (n * entry.byteLength) / count;
-            at = toDtype(scope, dtype, dense, coder.decoded, n);
-          }
-          if (filled + bytes > chunk.length) {
-            yield chunk.subarray(0, filled);
-            chunk = new Uint8Array(Math.max(CHUNK, bytes));
-            filled = 0;
-          }
-          chunk.set(scope.u8(at, bytes), filled);
-          filled += bytes;
-          tell(entry.name, n);
-        }
-        clustered.stats = coder.stats();
-        if (filled > 0) yield chunk.subarray(0, filled);
-      } finally {
-        scope.release(mark);
-      }
-    },
-  };
-}
-
-function toDtype(scope: EncodeScope, dtype: FloatDtype, target: number, values: number, count: number): number {
-  if (dtype === "F32") return values;
-  if (dtype === "F16") scope.kernels.f32ToF16(target, values, count);
-  else if (dtype === "BF16") scope.kernels.f32ToBf16(target, values, count);
-  else scope.kernels.f32ToF64(target, values, count);
-  return target;
 }
 
 export function tensorReport(

@@ -4,52 +4,57 @@ import {
   type Coding,
   decodeGrouping,
   type Grouping,
-  MOST_GROUPS,
   packedBytes,
   runPlace,
+  type Scale,
 } from "./codebook.ts";
 import { malformed } from "./error.ts";
 import type { RoundFormat } from "./tensor.ts";
 import type { DecodeScope } from "./wasm/decode.ts";
 
 // 16,384 weights are 64 kB of float32: written by the kernel and copied out again while they are in the cache.
-const TILE = 16384;
-// Codebooks prepared at once take at most this much Wasm memory.
-const CODEBOOK_BYTES = 4 << 20;
+export const DECODE_TILE = 16384;
+// Codebooks prepared at once, 1 KiB each at most: one a weight of a tile, and one that began before.
+const CODEBOOKS = 16385;
 
-/** Decodes one tensor stretch by stretch. */
-export interface TileDecoder {
-  /** Most weights a `tile` call takes; a multiple of 8. */
-  readonly tileSize: number;
+/**
+ * Decodes `count` weights, at most {@link DECODE_TILE}, from `start` on; returns a pointer to float32. `codes` begin with
+ * those of weight `from`; `start` and `from` are multiples of 8. With blocks, `from` begins one, and tiles come in order.
+ */
+export type TileDecoder = (codes: Uint8Array, from: number, start: number, count: number) => number;
+
+/** Codes in some coding of their own, block by block. */
+export interface BlockDecoder {
+  /** Where the codes of weight `e`, the first of a block, begin; for the number of weights, where they end. */
+  place(e: number): number;
   /**
-   * Decodes `count` weights from `start` on; a pointer to float32. `codes` begin with those of weight `from`;
-   * `start` and `from` are multiples of 8.
+   * `count` codes, at most 16,384, from `start` on, stretch after stretch of a block. `bytes` begin with the block of
+   * `from`. The result is valid until the next call.
    */
-  tile(codes: Uint8Array, from: number, start: number, count: number): number;
+  decode(bytes: Uint8Array, from: number, start: number, count: number): Uint8Array;
 }
 
 /** Reserves room in `scope`; used and released within one operation of the owner. */
 export function tileDecoder(
   scope: DecodeScope,
-  coding: Pick<Coding, "levels" | "codebook" | "scale">,
+  coding: Pick<Coding, "levels" | "codebook"> & { readonly scale?: Pick<Scale, "values"> | undefined },
   { groups, inner }: Grouping,
   format: RoundFormat,
   tensor?: string,
+  blocks?: BlockDecoder,
 ): TileDecoder {
   const { levels, codebook, scale } = coding;
   const { kernels } = scope;
   const bits = bitsForLevels(levels);
-  const size = levels * 4;
   // codebooks held at once: all of them, or those from group `base` on
-  const held = Math.min(groups, MOST_GROUPS, Math.floor(CODEBOOK_BYTES / size));
-  const all = held === groups;
+  const held = Math.min(groups, CODEBOOKS);
   let base = 0;
-  const packedAt = scope.reserve(TILE);
-  const codesAt = scope.reserve(TILE);
-  const valuesAt = scope.reserve(TILE * 4);
-  const halvesAt = scope.reserve(format && (held * size) / 2);
+  const packedAt = scope.reserve(DECODE_TILE);
+  const codesAt = scope.reserve(DECODE_TILE);
+  const valuesAt = scope.reserve(DECODE_TILE * 4);
+  const halvesAt = scope.reserve(format && held * levels * 2);
   // 1 KiB behind: a corrupt code reads there, not outside
-  const codebooksAt = scope.reserve(held * size + 1024);
+  const codebooksAt = scope.reserve(held * levels * 4 + 1024);
 
   // of the codebook, not of its products with scales: one that no code uses may be beyond float32
   if (!codebook.every(Number.isFinite)) throw malformed(tensor, "codebook is not finite");
@@ -65,34 +70,43 @@ export function tileDecoder(
       }
     }
     if (!format || !scale) return;
-    (format === 1 ? kernels.f32ToF16 : kernels.f32ToBf16)(halvesAt, codebooksAt, values.length);
+    kernels.f32To16(halvesAt, codebooksAt, values.length, format);
     values.set(fromHalves(scope.u16(halvesAt, values.length), format));
   };
   prepare();
 
-  return {
-    tileSize: all ? TILE : Math.min(TILE, (held - 1) * inner) & ~7,
-    tile(codes, from, start, count) {
+  return (codes, from, start, count) => {
+    // a lone codebook looks up four bits as they are packed
+    const nibbles = !blocks && groups === 1 && bits === 4;
+    if (blocks) scope.u8(codesAt, count).set(blocks.decode(codes, from, start, count));
+    else {
       const at = ((start - from) * bits) / 8;
       const bytes = packedBytes(count, bits);
       scope.u8(packedAt, bytes).set(codes.subarray(at, at + bytes));
-      // a lone codebook looks up four bits as they are packed
-      const nibbles = groups === 1 && bits === 4;
       if (!nibbles) kernels.unpack(codesAt, packedAt, count, bits);
-      if (groups === 1) {
-        kernels.lookup32(valuesAt, nibbles ? packedAt : codesAt, count, codebooksAt, levels, nibbles);
-        return valuesAt;
-      }
-      const first = start % (groups * inner);
-      if (!all && (first < base * inner || first + count > (base + held) * inner)) {
-        base = Math.floor(first / inner);
-        prepare();
-      }
-      // codebooks that are not all do not wrap around: -1 is unsigned
-      const place = runPlace(inner, first - base * inner);
-      kernels.lookupRuns(valuesAt, codesAt, count, codebooksAt, levels, place.inner, all ? groups : -1, place.first);
+    }
+    if (groups === 1) {
+      kernels.lookup32(valuesAt, nibbles ? packedAt : codesAt, count, codebooksAt, levels, nibbles);
       return valuesAt;
-    },
+    }
+    const first = start % (groups * inner);
+    if (held < groups && (first < base * inner || first + count > (base + held) * inner)) {
+      base = Math.floor(first / inner);
+      prepare();
+    }
+    // codebooks that are not all do not wrap around: -1 is unsigned
+    const place = runPlace(inner, first - base * inner);
+    kernels.lookupRuns(
+      valuesAt,
+      codesAt,
+      count,
+      codebooksAt,
+      levels,
+      place.inner,
+      held < groups ? -1 : groups,
+      place.first,
+    );
+    return valuesAt;
   };
 }
 
@@ -105,9 +119,9 @@ export function decodeInto(
 ): void {
   const mark = scope.mark();
   try {
-    const { tileSize, tile } = tileDecoder(scope, coding, decodeGrouping(coding), format);
-    for (let start = 0; start < out.length; start += tileSize) {
-      const count = Math.min(tileSize, out.length - start);
+    const tile = tileDecoder(scope, coding, decodeGrouping(coding), format);
+    for (let start = 0; start < out.length; start += DECODE_TILE) {
+      const count = Math.min(DECODE_TILE, out.length - start);
       out.set(scope.f32(tile(coding.codes, 0, start, count), count), start);
     }
   } finally {

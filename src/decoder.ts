@@ -104,9 +104,8 @@ async function dataOf(container: Container, tensor: SafeTensor | CodedTensor, ow
   const data = room(own ? Elements : Float32Array, tensor);
   const format = own && roundFormat(tensor.dtype);
   for await (const { scope, values, start, count } of container.tiles(tensor)) {
-    const { f32ToF16, f32ToBf16 } = scope.kernels;
     // 16 bits fit in the place of 32
-    if (format) (format === 1 ? f32ToF16 : f32ToBf16)(values, values, count);
+    if (format) scope.kernels.f32To16(values, values, count, format);
     (data as Float32Array).set(format ? scope.u16(values, count) : scope.f32(values, count), start);
   }
   return data;
@@ -125,13 +124,13 @@ function room(Elements: new (length: number) => TensorData, { name, grouping }: 
 const ARRAYS: Readonly<Record<string, new (content: ArrayBuffer | number) => TensorData>> = {
   F64: Float64Array,
   F32: Float32Array,
-  I64: BigInt64Array,
-  U64: BigUint64Array,
-  I32: Int32Array,
-  U32: Uint32Array,
-  I16: Int16Array,
-  U16: Uint16Array,
   F16: Uint16Array,
   BF16: Uint16Array,
+  U64: BigUint64Array,
+  U32: Uint32Array,
+  U16: Uint16Array,
+  I64: BigInt64Array,
+  I32: Int32Array,
+  I16: Int16Array,
   I8: Int8Array,
 };

@@ -158,8 +158,8 @@ export function decodedSegment(
 
 /** Values in hand as bytes of a dtype; a view that dies with the next tile. */
 function inDtype(scope: DecodeScope, dtype: string, values: number, count: number): Uint8Array {
-  if (roundFormat(dtype) === 1) scope.kernels.f32ToF16(values, values, count);
-  else if (roundFormat(dtype) === 2) scope.kernels.f32ToBf16(values, values, count);
+  const format = roundFormat(dtype);
+  if (format) scope.kernels.f32To16(values, values, count, format);
   else if (dtype === "F64") return new Uint8Array(new Float64Array(scope.f32(values, count)).buffer);
   else return scope.u8(values, count * 4);
   return scope.u8(values, count * 2);

@@ -111,9 +111,11 @@ const STAGES = names(
 const CONTAINER = names("container/[a-z]+");
 const FORMATS = names("formats/(?!(format|layer)\\b)[a-z-]+");
 const DRIVERS = names(
+  "coded",
   "compress(-stream)?",
   "decoder",
   "decompress(-stream)?",
+  "entropy",
   "importance",
   "init",
   "inspect",

@@ -10,6 +10,8 @@ import { isSizes, type SafeTensor, type SafetensorsHeader } from "./safetensors.
 export const CONTAINER_VERSION = "1";
 // the tile of checksum.ts; a literal, so that bundlers see that nothing runs
 export const CHECKSUM_KIND: "xxh64/65536" = "xxh64/65536";
+/** Weights of an entropy-coded block, which is decoded from its start. */
+export const TANS_BLOCK = 262144;
 /** Tensor of a container that is not the model's: the file that the coded tensors were cut out of. */
 export const MODEL_NAME = "__wlq__.model";
 
@@ -18,6 +20,12 @@ interface Entry extends Omit<Coding, "codebook" | "scale"> {
   readonly dtype: FloatDtype;
   readonly bits: number;
   readonly scale: ScalePer;
+  /** Codes of `bits` each, or entropy-coded. */
+  readonly coding: "packed" | "tans";
+  /** Of entropy-coded ones, codes a symbol; what was read is checked by who decodes. */
+  readonly join: number;
+  /** And bytes of tables before them. */
+  readonly tables: number;
 }
 
 /** As it is written: its parts by name. */
@@ -52,7 +60,8 @@ export function codingMap(entries: ReadonlyMap<string, CodedEntry>): string {
       scale: e.scale,
       ...(e.granularity === "channel" || e.scale === "channel" ? { axis: e.axis } : {}),
       ...(e.granularity === "group" || e.scale === "group" ? { groupSize: e.groupSize } : {}),
-      coding: "packed",
+      coding: e.coding,
+      ...(e.coding === "tans" ? { join: e.join, tables: e.tables } : {}),
       codebook: e.codebookName,
       ...(e.scaleName === undefined ? {} : { scales: e.scaleName }),
       codes: e.codesName,
@@ -96,24 +105,21 @@ export function parseContainer({ tensors: byName, metadata: all }: SafetensorsHe
     ...metadata
   } = all;
   if (version !== CONTAINER_VERSION || kind !== CHECKSUM_KIND) {
-    throw new WlqError(
-      "unsupported",
-      `container ${version} with ${kind}, not ${CONTAINER_VERSION} with ${CHECKSUM_KIND}`,
-    );
+    throw new WlqError("unsupported", `container ${version}, ${kind}, not ${CONTAINER_VERSION}, ${CHECKSUM_KIND}`);
   }
   const tensors = new Map<string, SafeTensor | CodedTensor>(byName);
   const take: Take = (name, dtype, bytes, padding = 0) => {
     const part = byName.get(name);
     const more = part?.dtype === dtype && tensors.delete(name) ? part.byteLength - bytes : -1;
     if (!part || !(more >= 0 && more <= padding)) {
-      throw malformed(name, `${part?.byteLength} bytes of ${part?.dtype}, not ${bytes} of ${dtype} for one tensor`);
+      throw malformed(name, `${part?.byteLength} bytes of ${part?.dtype}, not ${bytes} of ${dtype}`);
     }
     return part;
   };
   const checksums = take(CHECKSUMS_NAME, "U8", sums * 8);
   tensors.delete(MODEL_NAME);
   for (const [name, json] of Object.entries(parseObject("wlq.tensors", () => map))) {
-    if (byName.has(name)) throw malformed(name, "is there both coded and plain");
+    if (byName.has(name)) throw malformed(name, "is coded and plain");
     tensors.set(name, parseEntry(name, json, take));
   }
   return { tensors, byName, checksums, format, metadata };
@@ -124,7 +130,7 @@ function parseEntry(name: string, json: unknown, take: Take): CodedTensor {
   const oneOf = <const T>(key: string, known: readonly T[]): T => field(key, (x): x is T => known.includes(x as T));
   const part = (key: string, dtype: string, bytes: number, padding?: number): SafeTensor =>
     take(field(key, isString), dtype, bytes, padding);
-  oneOf("coding", ["packed"]);
+  const packed = oneOf("coding", ["packed", "tans"]) === "packed";
   field("dtype", isFloatDtype);
   const shape = field("shape", isSizes);
   const levels = field("levels", (x): x is number => isSize(x) && x > 1 && x <= 256);
@@ -137,7 +143,7 @@ function parseEntry(name: string, json: unknown, take: Take): CodedTensor {
   const groupSize = per === "group" ? field("groupSize", (x): x is number => isSize(x) && x > 0) : 0;
   const grouping = groupingOf(per, shape, axis, groupSize, name);
   const codebook = part("codebook", "F32", (per === granularity ? grouping.groups : 1) * levels * 4);
-  const codes = part("codes", "U8", packedBytes(grouping.count, bits), 7);
+  const codes = part("codes", "U8", packed ? packedBytes(grouping.count, bits) : 0, packed ? 7 : 1 / 0);
   const scales = scale === "none" ? [] : [part("scales", "F16", grouping.groups * 2)];
   const parts = [codebook, codes, ...scales] as const;
   const byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0);

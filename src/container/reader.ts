@@ -1,20 +1,21 @@
 // Reader: a container opened by its header; tensors are read one by one, checked, and decoded.
-import type { Scale } from "../codebook.ts";
-import { fromHalves, tileDecoder } from "../decode.ts";
-import { WlqError } from "../error.ts";
+import { DECODE_TILE, fromHalves, tileDecoder } from "../decode.ts";
+import { malformed, WlqError } from "../error.ts";
 import type { ByteSource } from "../io/source.ts";
 import type { DecodeScope } from "../wasm/decode.ts";
+import { instantiate, load } from "../wasm/kernel.ts";
+import { Scope } from "../wasm/scope.ts";
 import { CHECKSUM_TILE, CHECKSUMS_NAME, checksum, checksumCount } from "./checksum.ts";
 import { type CodedTensor, type ContainerHeader, parseContainer, roundFormat } from "./coding.ts";
 import { readSafetensors, type SafeTensor } from "./safetensors.ts";
 
-// Weights whose codes are read at a time: 256 KiB a bit, so always whole checksum tiles.
+// Weights whose codes are read at a time: packed, 256 KiB a bit, so always whole checksum tiles; or 8 blocks.
 const READ = 32 * CHECKSUM_TILE;
 
 /** An open container. One operation at a time: it owns one scope. */
 export interface Container {
   readonly header: ContainerHeader;
-  /** Bytes `start` (a multiple of 64 KiB) to `end` (another, or the tensor's end) of a tensor of the file, checked. */
+  /** Bytes of a tensor of the file from `start` to `end`, or to the end of the checksum's tile that this is in; checked. */
   read(tensor: SafeTensor, start?: number, end?: number): Promise<Uint8Array>;
   /** Decodes a coded tensor stretch by stretch; a stretch is valid until the next is asked for. */
   tiles(tensor: CodedTensor): AsyncGenerator<DecodedTile, void, void>;
@@ -31,7 +32,7 @@ export interface DecodedTile {
 /** One of the tensors by name, or `not-found`. */
 export function find<T>(tensors: ReadonlyMap<string, T>, name: string): T {
   const found = tensors.get(name);
-  if (!found) throw new WlqError("not-found", `the file has no tensor "${name}"`, { tensor: name });
+  if (!found) throw new WlqError("not-found", `no tensor "${name}"`, { tensor: name });
   return found;
 }
 
@@ -51,6 +52,8 @@ export async function openContainer(
   }
   const header = parseContainer(file, sumCount);
   const tileAt = scope.reserve(CHECKSUM_TILE);
+  // what is read together
+  const unit = check ? CHECKSUM_TILE : 1;
   // read with the first tensor, and good only if the header that was read is
   let sums: BigInt64Array | undefined;
 
@@ -60,25 +63,27 @@ export async function openContainer(
       const number = first + at / CHECKSUM_TILE;
       scope.u8(tileAt, tile.length).set(tile);
       if (checksum(scope, tileAt, tile.length, number) !== all[number]) {
-        throw new WlqError("checksum", `"${name}" was changed: checksum ${number} differs`, { tensor: name });
+        throw new WlqError("checksum", `"${name}" was changed: checksum ${number}`, { tensor: name });
       }
     }
     return all;
   };
 
   const read = async (tensor: SafeTensor, start = 0, end: number = tensor.byteLength): Promise<Uint8Array> => {
-    const bytes = await source.read(tensor.offset + start, tensor.offset + end);
+    const { offset, byteLength } = tensor;
+    const from = start - (start % unit);
+    const bytes = await source.read(offset + from, offset + Math.min(Math.ceil(end / unit) * unit, byteLength));
     if (check) {
-      const { offset, byteLength } = header.checksums;
+      const { checksums } = header;
       sums ??= compare(
-        new BigInt64Array(copy(await source.read(offset, offset + byteLength))),
+        new BigInt64Array(copy(await source.read(checksums.offset, checksums.offset + checksums.byteLength))),
         file.bytes,
         0,
         "header",
       );
-      compare(sums, bytes, (firstSum.get(tensor) as number) + start / CHECKSUM_TILE, tensor.name);
+      compare(sums, bytes, (firstSum.get(tensor) as number) + from / CHECKSUM_TILE, tensor.name);
     }
-    return bytes;
+    return bytes.subarray(start - from);
   };
 
   return {
@@ -86,31 +91,31 @@ export async function openContainer(
     read,
     async *tiles(tensor) {
       const {
+        name,
         levels,
         dtype,
+        coding,
         bits,
         grouping,
         parts: [codebookPart, codes, scales],
       } = tensor;
       const codebook = new Float32Array(copy(await read(codebookPart)));
-      const values = scales && fromHalves(new Uint16Array(copy(await read(scales))), 1);
-      const scale = values && ({ per: tensor.scale, values } as Scale);
+      const scale = scales && { values: fromHalves(new Uint16Array(copy(await read(scales))), 1) };
       const mark = scope.mark();
       try {
-        const { tileSize, tile } = tileDecoder(
-          scope,
-          { levels, codebook, scale },
-          grouping,
-          roundFormat(dtype),
-          tensor.name,
-        );
         const total = grouping.count;
+        const blocks =
+          coding === "packed"
+            ? undefined
+            : await (await import("./tans.ts")).tansBlocks(tensor, read, malformed, load, instantiate, Scope);
+        // where the codes of weight e begin
+        const place = blocks?.place ?? ((e) => (e * bits) / 8);
+        const tile = tileDecoder(scope, { levels, codebook, scale }, grouping, roundFormat(dtype), name, blocks);
         for (let from = 0, end = 0; from < total; from = end) {
           end = Math.min(from + READ, total);
-          // the last stretch has the padding
-          const bytes = await read(codes, (from * bits) / 8, Math.min(((from + READ) * bits) / 8, codes.byteLength));
-          for (let start = from; start < end; start += tileSize) {
-            const count = Math.min(tileSize, end - start);
+          const bytes = await read(codes, place(from), place(end));
+          for (let start = from; start < end; start += DECODE_TILE) {
+            const count = Math.min(DECODE_TILE, end - start);
             yield { scope, values: tile(bytes, from, start, count), start, count };
           }
         }

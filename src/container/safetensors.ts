@@ -45,13 +45,13 @@ export async function readSafetensors(source: Pick<ByteSource, "read" | "byteLen
   const fileEnd = source.byteLength;
   const head = await source.read(0, Math.max(8, Math.min(FIRST_READ, fileEnd)));
   const size = headerSize(head);
-  if (size > HEADER_LIMIT) throw new WlqError("limit", `the header says ${size} bytes, the limit is ${HEADER_LIMIT}`);
+  if (size > HEADER_LIMIT) throw new WlqError("limit", `the header says ${size} bytes, limit ${HEADER_LIMIT}`);
   const dataStart = 8 + size;
   const bytes = dataStart > head.length ? await source.read(8, dataStart) : head.subarray(8, dataStart);
   const json = parseObject("header", () => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   const { __metadata__: metadata = {}, ...entries } = json;
   if (!isObject(metadata) || !Object.values(metadata).every(isString)) {
-    throw malformed(undefined, "__metadata__ is not an object of strings");
+    throw malformed(undefined, "__metadata__ is not all strings");
   }
   const list = Object.entries(entries).map(([name, entry]) => parseTensor(name, entry, dataStart));
   const tensors = new Map<string, SafeTensor>();

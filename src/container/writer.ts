@@ -16,7 +16,9 @@ export interface NewCoded {
   readonly layout: Layout;
   /** Asked for when its codebook is to be written, before its codes. */
   coding(): Promise<Coding>;
-  /** Packed codes, without padding. */
+  /** Where codes are entropy-coded. */
+  readonly entropy?: { readonly join: number; readonly tables: Uint8Array } | undefined;
+  /** Codes as they are stored, packed ones without padding. */
   readonly codes: LazySegment;
 }
 
@@ -101,7 +103,9 @@ function codedParts(scope: EncodeScope, c: NewCoded, taken: Set<string>): { part
   parts.push(part(codesName, "U8", [byteLength], content));
   const bits = bitsForLevels(levels);
   const base = { levels, granularity, axis, groupSize, shape };
-  return { parts, entry: { ...base, dtype, bits, scale, codebookName, scaleName, codesName } };
+  const { join = 1, tables = [] } = c.entropy ?? {};
+  const stored = { coding: c.entropy ? "tans" : "packed", join, tables: tables.length } as const;
+  return { parts, entry: { ...base, ...stored, dtype, bits, scale, codebookName, scaleName, codesName } };
 }
 
 function part(name: string, dtype: string, shape: readonly number[], content: readonly Segment[]): Part {

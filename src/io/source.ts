@@ -26,7 +26,7 @@ export interface ByteSource {
 /** Wraps any {@link Source}. */
 export function byteSource(source: Source): ByteSource {
   const byteLength = source instanceof Blob ? source.size : source.byteLength;
-  if (!isSize(byteLength)) throw new TypeError(`source.byteLength is ${byteLength}, not a size`);
+  if (!isSize(byteLength)) throw new TypeError(`source.byteLength is ${byteLength}`);
   return {
     byteLength,
     async read(start, end) {
@@ -41,8 +41,8 @@ export function byteSource(source: Source): ByteSource {
 
 async function readOnce(source: Source, start: number, end: number): Promise<Uint8Array> {
   // views, not copies; a Buffer is a Uint8Array whose slice() shares memory: readers get a plain view
-  if (source instanceof Uint8Array) return new Uint8Array(source.buffer, source.byteOffset + start, end - start);
-  if (source instanceof ArrayBuffer) return new Uint8Array(source, start, end - start);
+  const all = source instanceof ArrayBuffer ? new Uint8Array(source) : source;
+  if (all instanceof Uint8Array) return new Uint8Array(all.buffer, all.byteOffset + start, end - start);
   try {
     const part = await source.slice(start, end);
     return new Uint8Array(part instanceof Blob ? await part.arrayBuffer() : part);

@@ -71,8 +71,8 @@ test("float32 of every kind, ties, and their neighbours to float16 and bfloat16"
       const half = i.output(floats.length * 2);
       const brain = i.output(floats.length * 2);
       const src = i.input(floats);
-      i.kernels.f32ToF16(half, src, floats.length);
-      i.kernels.f32ToBf16(brain, src, floats.length);
+      i.kernels.f32To16(half, src, floats.length, 1);
+      i.kernels.f32To16(brain, src, floats.length, 2);
       return [i.u16(half, floats.length), i.u16(brain, floats.length)];
     }),
     [toHalf("f32ToF16", floats), toHalf("f32ToBf16", floats)],

@@ -1,0 +1,125 @@
+// Coded: a tensor whose codebook is found, as a stretch of output: codes or the values they stand for.
+import { TileCoder } from "./assign.ts";
+import type { OutputError } from "./calibration.ts";
+import { bitsForLevels, type Coding, packedBytes, type QuantizationStats } from "./codebook.ts";
+import { roundFormat } from "./container/coding.ts";
+import type { TensorEntry } from "./formats/format.ts";
+import type { ImportanceTensor } from "./importance.ts";
+import type { LazySegment } from "./io/segment.ts";
+import { checkAborted } from "./io/sink.ts";
+import { countElements, type FloatDtype } from "./tensor.ts";
+import type { EncodeScope } from "./wasm/encode.ts";
+import { WeightReader } from "./weights.ts";
+
+/** How the codes of one tensor are entropy-coded. */
+export interface EntropyCode {
+  /** Codes a symbol. */
+  readonly join: number;
+  /** Of 8192 states, how many each symbol has. */
+  readonly shares: Uint16Array;
+  /** What stands before the blocks: shares, and the size of every block. */
+  readonly tables: Uint8Array;
+  /** Bytes of tables, blocks and the zeros behind, which make codebook, scales and codes a multiple of 8 together. */
+  readonly byteLength: number;
+}
+
+/** A tensor whose codebook is found; statistics come with its codes. */
+export interface Clustered {
+  readonly entry: TensorEntry;
+  readonly coding: Coding;
+  readonly importance: ImportanceTensor | undefined;
+  readonly output?: OutputError;
+  /** Absent: codes are packed. */
+  entropy?: EntropyCode | undefined;
+  stats?: QuantizationStats;
+}
+
+export type Tell = (tensor: string, weights: number) => void;
+
+// Bytes of codes handed on at a time.
+const CHUNK = 1 << 18;
+
+/** Codes a tensor tile by tile, in order; `coder` has the tile. Tiles do not cross multiples of `unit`, itself one of 8. */
+export async function* codedTiles(
+  scope: EncodeScope,
+  clustered: Clustered,
+  signal: AbortSignal | undefined,
+  unit: number = Number.POSITIVE_INFINITY,
+): AsyncGenerator<{ readonly coder: TileCoder; readonly start: number; readonly count: number }, void, void> {
+  const { entry, coding, importance } = clustered;
+  const total = countElements(entry.shape);
+  const mark = scope.mark();
+  try {
+    const dtype = entry.dtype as FloatDtype;
+    const reader = new WeightReader(scope, entry, dtype);
+    const weigher = importance && new WeightReader(scope, importance, importance.dtype);
+    const coder = new TileCoder(scope, coding, roundFormat(dtype), weigher !== undefined);
+    for (let start = 0, end = 0; start < total; start = end) {
+      checkAborted(signal);
+      end = Math.min(start + coder.tileSize, total, start + unit - (start % unit));
+      await reader.load(coder.weights, start, end);
+      await weigher?.load(coder.importance, start, end);
+      coder.tile(start, end - start);
+      yield { coder, start, count: end - start };
+    }
+    clustered.stats = coder.stats();
+  } finally {
+    scope.release(mark);
+  }
+}
+
+/** A coded tensor as a stretch of output: packed codes, one byte a code, or values in the tensor's dtype. */
+export function codedSegment(
+  scope: EncodeScope,
+  clustered: Clustered,
+  kind: "packed" | "codes" | "dense",
+  signal: AbortSignal | undefined,
+  tell: Tell,
+): LazySegment {
+  const { entry, coding } = clustered;
+  const total = countElements(entry.shape);
+  const bytes = packedBytes(total, bitsForLevels(coding.levels));
+  const byteLength = kind === "packed" ? bytes : kind === "codes" ? total : entry.byteLength;
+  return {
+    byteLength,
+    async *chunks() {
+      const mark = scope.mark();
+      try {
+        // room for a tile of float64
+        const dense = scope.reserve(kind === "dense" && entry.dtype !== "F32" ? CHUNK : 0);
+        let chunk = new Uint8Array(Math.min(CHUNK, byteLength));
+        let filled = 0;
+        for await (const { coder, count } of codedTiles(scope, clustered, signal)) {
+          let size = count;
+          let at = coder.codes;
+          if (kind === "packed") {
+            size = coder.pack(count);
+            at = coder.packed;
+          } else if (kind === "dense") {
+            size = (count * entry.byteLength) / total;
+            at = toDtype(scope, entry.dtype as FloatDtype, dense, coder.decoded, count);
+          }
+          if (filled + size > chunk.length) {
+            yield chunk.subarray(0, filled);
+            chunk = new Uint8Array(Math.max(CHUNK, size));
+            filled = 0;
+          }
+          chunk.set(scope.u8(at, size), filled);
+          filled += size;
+          tell(entry.name, count);
+        }
+        if (filled > 0) yield chunk.subarray(0, filled);
+      } finally {
+        scope.release(mark);
+      }
+    },
+  };
+}
+
+function toDtype(scope: EncodeScope, dtype: FloatDtype, target: number, values: number, count: number): number {
+  if (dtype === "F32") return values;
+  if (dtype === "F16") scope.kernels.f32ToF16(target, values, count);
+  else if (dtype === "BF16") scope.kernels.f32ToBf16(target, values, count);
+  else scope.kernels.f32ToF64(target, values, count);
+  return target;
+}

@@ -1,0 +1,168 @@
+// Entropy: what an entropy coder makes of a tensor's codes: the share of every symbol, exact sizes, and the blocks.
+
+import { bitsForLevels, packedBytes } from "./codebook.ts";
+import { type Clustered, codedTiles, type EntropyCode } from "./coded.ts";
+import { TANS_BLOCK } from "./container/coding.ts";
+import type { LazySegment } from "./io/segment.ts";
+import { countElements } from "./tensor.ts";
+import type { EncodeScope } from "./wasm/encode.ts";
+
+const STATES = 8192;
+
+/** Weights done, out of twice the tensor's. */
+type Tell = (weights: number) => void;
+
+/** The smallest entropy code of a tensor, its size exact; `undefined` where packed codes are not larger. */
+export async function entropyCode(
+  scope: EncodeScope,
+  clustered: Clustered,
+  signal: AbortSignal | undefined,
+  tell: Tell = () => {},
+): Promise<EntropyCode | undefined> {
+  const { codebook, scale, levels, shape } = clustered.coding;
+  const count = countElements(shape);
+  const packed = packedBytes(count, bitsForLevels(levels));
+  const blocks = Math.ceil(count / TANS_BLOCK);
+  const candidates = [];
+  for (const [join, tallies] of await talliesOf(scope, clustered, signal, tell)) {
+    const { shares, bits } = shareStates(scope, tallies);
+    const bytes = bits / 8 + shareBytes(shares).length + 15 * blocks;
+    if (bytes < packed) candidates.push({ join, shares, bytes });
+  }
+  // of two that are as good, the one that decodes faster: with more codes a symbol
+  const [best] = candidates.sort((a, b) => a.bytes * (1 - 0.001 * a.join) - b.bytes * (1 - 0.001 * b.join));
+  if (!best) {
+    tell(count);
+    return undefined;
+  }
+  const sizes: number[] = [];
+  for await (const block of entropyBlocks(scope, clustered, best, signal, tell)) sizes.push(block.length);
+  const before = codebook.length * 4 + (scale ? scale.values.length * 2 : 0);
+  const shares = shareBytes(best.shares);
+  const unpadded = shares.length + 3 * blocks + sizes.reduce((sum, size) => sum + size, 0);
+  const padding = -(before + unpadded) & 7;
+  const byteLength = unpadded + padding;
+  if (byteLength >= packed) return undefined;
+  sizes.push((sizes.pop() as number) + padding);
+  const tables = Uint8Array.from([...shares, ...sizes.flatMap((n) => [n & 255, (n >> 8) & 255, n >> 16])]);
+  return { join: best.join, shares: best.shares, tables, byteLength };
+}
+
+/** How often every symbol occurs, by the number of codes that make one: one, and as many as 256 symbols allow. */
+async function talliesOf(
+  scope: EncodeScope,
+  clustered: Clustered,
+  signal: AbortSignal | undefined,
+  tell: Tell,
+): Promise<Map<number, Float64Array>> {
+  const { levels } = clustered.coding;
+  const { kernels } = scope;
+  const most = [8, 4, 2, 1].find((join) => levels ** join <= 256) as number;
+  const joins = [...new Set([1, most])];
+  const tallies = new Map(joins.map((join) => [join, new Float64Array(levels ** join)]));
+  const mark = scope.mark();
+  try {
+    const symbols = scope.reserve(TANS_BLOCK);
+    const counts = scope.reserve(1024);
+    const scratch = scope.reserve(4096);
+    for await (const { coder, count } of codedTiles(scope, clustered, signal)) {
+      for (const [join, sums] of tallies) {
+        kernels.joinCodes(symbols, coder.codes, count, levels, join);
+        scope.i32(counts, 256).fill(0);
+        kernels.tallySymbols(counts, symbols, Math.ceil(count / join), scratch);
+        const found = scope.i32(counts, 256);
+        for (let s = 0; s < sums.length; s++) (sums[s] as number) += found[s] as number;
+      }
+      tell(count);
+    }
+  } finally {
+    scope.release(mark);
+  }
+  return tallies;
+}
+
+function shareStates(scope: EncodeScope, tallies: Float64Array): { shares: Uint16Array; bits: number } {
+  const mark = scope.mark();
+  const symbols = tallies.length;
+  const talliesAt = scope.reserve(symbols * 8);
+  const sharesAt = scope.reserve(symbols * 2);
+  scope.f64(talliesAt, symbols).set(tallies);
+  const bits = scope.kernels.shareStates(sharesAt, talliesAt, symbols);
+  const shares = scope.u16(sharesAt, symbols).slice();
+  scope.release(mark);
+  return { shares, bits };
+}
+
+/** One byte each below 128; above, seven bits and the rest. */
+function shareBytes(shares: Uint16Array): number[] {
+  return [...shares].flatMap((share) => (share < 128 ? [share] : [(share & 127) | 128, share >> 7]));
+}
+
+/** The blocks of a tensor, in order; each is valid until the next is asked for. */
+export async function* entropyBlocks(
+  scope: EncodeScope,
+  clustered: Clustered,
+  { join, shares }: Pick<EntropyCode, "join" | "shares">,
+  signal: AbortSignal | undefined,
+  tell: Tell,
+): AsyncGenerator<Uint8Array, void, void> {
+  const { kernels } = scope;
+  const { levels, shape } = clustered.coding;
+  const total = countElements(shape);
+  const mark = scope.mark();
+  try {
+    const table = scope.reserve(STATES * 2);
+    const steps = scope.reserve(shares.length * 8);
+    const symbols = scope.reserve(Math.ceil(TANS_BLOCK / join) + 3);
+    // 13 bits a symbol at most
+    const room = Math.ceil(TANS_BLOCK / join / 4) * 7 + 20;
+    const out = scope.reserve(room);
+    const scratch = scope.reserve(Math.max(room, STATES * 4));
+    scope.u16(symbols, shares.length).set(shares);
+    kernels.tansEncodeTable(table, steps, symbols, shares.length, scratch);
+    for await (const { coder, start, count } of codedTiles(scope, clustered, signal, TANS_BLOCK)) {
+      const from = start % TANS_BLOCK;
+      const end = start + count;
+      kernels.joinCodes(symbols + from / join, coder.codes, count, levels, join);
+      tell(count);
+      if (end % TANS_BLOCK !== 0 && end < total) continue;
+      const n = Math.ceil((from + count) / join);
+      // the last symbol again where the last round of four is not full
+      scope.u8(symbols + n, 3).fill(scope.u8(symbols + n - 1, 1)[0] as number);
+      yield scope.u8(out, kernels.tansEncode(out, symbols, n, table, steps, scratch));
+    }
+  } finally {
+    scope.release(mark);
+  }
+}
+
+/** A tensor's entropy-coded codes as a stretch of output. */
+export function entropySegment(
+  scope: EncodeScope,
+  clustered: Clustered,
+  entropy: EntropyCode,
+  signal: AbortSignal | undefined,
+  tell: (tensor: string, weights: number) => void,
+): LazySegment {
+  const { tables, byteLength } = entropy;
+  return {
+    byteLength,
+    async *chunks() {
+      let left = byteLength - tables.length;
+      yield tables;
+      for await (const block of entropyBlocks(scope, clustered, entropy, signal, (n) =>
+        tell(clustered.entry.name, n),
+      )) {
+        left -= block.length;
+        // a copy: a sink may keep what it gets
+        yield block.slice();
+      }
+      if (left > 0) yield new Uint8Array(left);
+      const { stats } = clustered;
+      if (!stats) return;
+      // what is stored now, without the zeros behind
+      const bits = ((byteLength - left) * 8) / stats.count;
+      clustered.stats = { ...stats, bitsPerWeight: bits + stats.tableBitsPerWeight };
+    },
+  };
+}
