@@ -14,6 +14,7 @@ import { bf16Bits, f16Bits } from "../reference/half.ts";
 
 const PYTHON = "/usr/bin/python3";
 const SCRIPT = new URL("read_container.py", import.meta.url).pathname;
+const TANS_SCRIPT = new URL("read_tans.py", import.meta.url).pathname;
 
 /** Why Python cannot be used; undefined where it can. */
 function missing(): string | undefined {
@@ -72,7 +73,8 @@ function readWithPython(container: Uint8Array): Map<string, Buffer> {
   mkdirSync(out);
   try {
     writeFileSync(join(folder, "in.safetensors"), container);
-    const lines = execFileSync(PYTHON, [SCRIPT, join(folder, "in.safetensors"), out], { encoding: "utf8" });
+    execFileSync(PYTHON, [TANS_SCRIPT, join(folder, "in.safetensors"), join(folder, "packed.safetensors")]);
+    const lines = execFileSync(PYTHON, [SCRIPT, join(folder, "packed.safetensors"), out], { encoding: "utf8" });
     const names = lines
       .trim()
       .split("\n")
@@ -115,6 +117,16 @@ describe.skipIf(why !== undefined && !process.env.CI)("Python reads what the dec
       for (const way of WAYS) expect(await compare(model, { levels, ...all, ...way })).toBe(MODEL.length);
     },
   );
+
+  test.each([2, 3, 5, 16, 17, 256])("%i levels, entropy-coded", async (levels) => {
+    // more than a block, and a last symbol that is not full
+    const big = weights("matrix", "F32", [523, 503]);
+    const model = safetensorsFile([big, weights("bias", "F32", [7])]);
+    const out = memorySink();
+    const report = await compress(model, out.sink, { levels, granularity: "tensor", scale: "none" });
+    expect(report.bitsPerWeight).toBeLessThan(report.entropyBits * 1.01 + (levels * 32) / (523 * 503));
+    expect(await compare(model, { levels, granularity: "tensor", scale: "none" })).toBe(2);
+  });
 
   test("the defaults, and an ONNX model's coded tensors", async () => {
     await compare(safetensorsFile(MODEL), {});
