@@ -15,7 +15,6 @@ export { firstUnfitImportance, measureWeighted } from "./importance";
 export { assign, assignRuns, assignTable, measure } from "./assign";
 export { pack } from "./pack";
 export { unpack } from "./unpack";
-export { joinCodes, tallySymbols, shareStates, tansEncodeTable, tansEncode } from "./tans-encode";
 export { lookup32, lookupRuns } from "./lookup";
 export { scaleCodebook, normalizeRuns, scaleSums } from "./scale";
 export { gather } from "./gather";

@@ -15,12 +15,10 @@ import { WeightReader } from "./weights.ts";
 export interface EntropyCode {
   /** Codes a symbol. */
   readonly join: number;
-  /** Of 8192 states, how many each symbol has. */
-  readonly shares: Uint16Array;
   /** What stands before the blocks: shares, and the size of every block. */
   readonly tables: Uint8Array;
-  /** Bytes of tables, blocks and the zeros behind, which make codebook, scales and codes a multiple of 8 together. */
-  readonly byteLength: number;
+  /** All that is stored, and zeros behind that make codebook, scales and codes a multiple of 8 together. */
+  segment(scope: EncodeScope, clustered: Clustered, signal: AbortSignal | undefined, tell: Tell): LazySegment;
 }
 
 /** A tensor whose codebook is found; statistics come with its codes. */

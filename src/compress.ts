@@ -3,7 +3,7 @@ import type { Calibration } from "./calibration.ts";
 import { groupingOf, layoutOf } from "./codebook.ts";
 import { type Clustered, codedSegment, type Tell } from "./coded.ts";
 import { containerSegments } from "./container/writer.ts";
-import { entropyCode, entropySegment } from "./entropy.ts";
+import { entropyCode } from "./entropy.ts";
 import { malformed, WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
 import { type ImportanceOf, type ImportanceTensor, openImportance } from "./importance.ts";
@@ -154,8 +154,9 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
       done += shrink ? 3 * count : count;
     }
     progress("cluster", entry.name, count);
-    const found = shrink && coded.get(entry.name);
-    if (found) found.entropy = await entropyCode(scope, found, signal, (n) => progress("code", entry.name, n));
+    const found = coded.get(entry.name);
+    if (shrink && found)
+      found.entropy = await entropyCode(scope, found, signal, (n) => progress("code", entry.name, n));
   }
 
   const outputs = new Map<string, number>();
@@ -279,9 +280,7 @@ export async function outputFiles(
       layout: layoutOf(coding),
       coding: async () => coding,
       entropy,
-      codes: entropy
-        ? entropySegment(scope, found, entropy, signal, tell)
-        : codedSegment(scope, found, "packed", signal, tell),
+      codes: entropy?.segment(scope, found, signal, tell) ?? codedSegment(scope, found, "packed", signal, tell),
     };
   });
   return { main: await containerSegments(scope, model, tensors, sizes), companions: new Map() };

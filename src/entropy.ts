@@ -6,6 +6,7 @@ import { TANS_BLOCK } from "./container/coding.ts";
 import type { LazySegment } from "./io/segment.ts";
 import { countElements } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
+import { type EntropyScope, entropyScope } from "./wasm/entropy.ts";
 
 const STATES = 8192;
 
@@ -23,9 +24,10 @@ export async function entropyCode(
   const count = countElements(shape);
   const packed = packedBytes(count, bitsForLevels(levels));
   const blocks = Math.ceil(count / TANS_BLOCK);
+  const own = await entropyScope();
   const candidates = [];
-  for (const [join, tallies] of await talliesOf(scope, clustered, signal, tell)) {
-    const { shares, bits } = shareStates(scope, tallies);
+  for (const [join, tallies] of await talliesOf(own, scope, clustered, signal, tell)) {
+    const { shares, bits } = shareStates(own, tallies);
     const bytes = bits / 8 + shareBytes(shares).length + 15 * blocks;
     if (bytes < packed) candidates.push({ join, shares, bytes });
   }
@@ -37,6 +39,7 @@ export async function entropyCode(
   }
   const sizes: number[] = [];
   for await (const block of entropyBlocks(scope, clustered, best, signal, tell)) sizes.push(block.length);
+  // the last block's size holds the zeros behind it
   const before = codebook.length * 4 + (scale ? scale.values.length * 2 : 0);
   const shares = shareBytes(best.shares);
   const unpadded = shares.length + 3 * blocks + sizes.reduce((sum, size) => sum + size, 0);
@@ -45,43 +48,41 @@ export async function entropyCode(
   if (byteLength >= packed) return undefined;
   sizes.push((sizes.pop() as number) + padding);
   const tables = Uint8Array.from([...shares, ...sizes.flatMap((n) => [n & 255, (n >> 8) & 255, n >> 16])]);
-  return { join: best.join, shares: best.shares, tables, byteLength };
+  const segment: EntropyCode["segment"] = (...how) => entropySegment({ ...best, tables, byteLength }, ...how);
+  return { join: best.join, tables, segment };
 }
 
 /** How often every symbol occurs, by the number of codes that make one: one, and as many as 256 symbols allow. */
 async function talliesOf(
+  own: EntropyScope,
   scope: EncodeScope,
   clustered: Clustered,
   signal: AbortSignal | undefined,
   tell: Tell,
 ): Promise<Map<number, Float64Array>> {
   const { levels } = clustered.coding;
-  const { kernels } = scope;
   const most = [8, 4, 2, 1].find((join) => levels ** join <= 256) as number;
   const joins = [...new Set([1, most])];
   const tallies = new Map(joins.map((join) => [join, new Float64Array(levels ** join)]));
-  const mark = scope.mark();
-  try {
-    const symbols = scope.reserve(TANS_BLOCK);
-    const counts = scope.reserve(1024);
-    const scratch = scope.reserve(4096);
-    for await (const { coder, count } of codedTiles(scope, clustered, signal)) {
-      for (const [join, sums] of tallies) {
-        kernels.joinCodes(symbols, coder.codes, count, levels, join);
-        scope.i32(counts, 256).fill(0);
-        kernels.tallySymbols(counts, symbols, Math.ceil(count / join), scratch);
-        const found = scope.i32(counts, 256);
-        for (let s = 0; s < sums.length; s++) (sums[s] as number) += found[s] as number;
-      }
-      tell(count);
+  const codes = own.reserve(TANS_BLOCK);
+  const symbols = own.reserve(TANS_BLOCK);
+  const counts = own.reserve(1024);
+  const scratch = own.reserve(4096);
+  for await (const { coder, count } of codedTiles(scope, clustered, signal)) {
+    own.u8(codes, count).set(scope.u8(coder.codes, count));
+    for (const [join, sums] of tallies) {
+      own.kernels.joinCodes(symbols, codes, count, levels, join);
+      own.i32(counts, 256).fill(0);
+      own.kernels.tallySymbols(counts, symbols, Math.ceil(count / join), scratch);
+      const found = own.i32(counts, 256);
+      for (let s = 0; s < sums.length; s++) (sums[s] as number) += found[s] as number;
     }
-  } finally {
-    scope.release(mark);
+    tell(count);
   }
   return tallies;
 }
 
-function shareStates(scope: EncodeScope, tallies: Float64Array): { shares: Uint16Array; bits: number } {
+function shareStates(scope: EntropyScope, tallies: Float64Array): { shares: Uint16Array; bits: number } {
   const mark = scope.mark();
   const symbols = tallies.length;
   const talliesAt = scope.reserve(symbols * 8);
@@ -99,60 +100,58 @@ function shareBytes(shares: Uint16Array): number[] {
 }
 
 /** The blocks of a tensor, in order; each is valid until the next is asked for. */
-export async function* entropyBlocks(
+async function* entropyBlocks(
   scope: EncodeScope,
   clustered: Clustered,
-  { join, shares }: Pick<EntropyCode, "join" | "shares">,
+  { join, shares }: Pick<Code, "join" | "shares">,
   signal: AbortSignal | undefined,
   tell: Tell,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const { kernels } = scope;
   const { levels, shape } = clustered.coding;
   const total = countElements(shape);
-  const mark = scope.mark();
-  try {
-    const table = scope.reserve(STATES * 2);
-    const steps = scope.reserve(shares.length * 8);
-    const symbols = scope.reserve(Math.ceil(TANS_BLOCK / join) + 3);
-    // 13 bits a symbol at most
-    const room = Math.ceil(TANS_BLOCK / join / 4) * 7 + 20;
-    const out = scope.reserve(room);
-    const scratch = scope.reserve(Math.max(room, STATES * 4));
-    scope.u16(symbols, shares.length).set(shares);
-    kernels.tansEncodeTable(table, steps, symbols, shares.length, scratch);
-    for await (const { coder, start, count } of codedTiles(scope, clustered, signal, TANS_BLOCK)) {
-      const from = start % TANS_BLOCK;
-      const end = start + count;
-      kernels.joinCodes(symbols + from / join, coder.codes, count, levels, join);
-      tell(count);
-      if (end % TANS_BLOCK !== 0 && end < total) continue;
-      const n = Math.ceil((from + count) / join);
-      // the last symbol again where the last round of four is not full
-      scope.u8(symbols + n, 3).fill(scope.u8(symbols + n - 1, 1)[0] as number);
-      yield scope.u8(out, kernels.tansEncode(out, symbols, n, table, steps, scratch));
-    }
-  } finally {
-    scope.release(mark);
+  const own = await entropyScope();
+  const { kernels } = own;
+  const table = own.reserve(STATES * 2);
+  const steps = own.reserve(shares.length * 8);
+  const codes = own.reserve(TANS_BLOCK);
+  const symbols = own.reserve(Math.ceil(TANS_BLOCK / join) + 3);
+  // 13 bits a symbol at most
+  const room = Math.ceil(TANS_BLOCK / join / 4) * 7 + 20;
+  const out = own.reserve(room);
+  const scratch = own.reserve(Math.max(room, STATES * 4));
+  own.u16(symbols, shares.length).set(shares);
+  kernels.tansEncodeTable(table, steps, symbols, shares.length, scratch);
+  for await (const { coder, start, count } of codedTiles(scope, clustered, signal, TANS_BLOCK)) {
+    const from = start % TANS_BLOCK;
+    const end = start + count;
+    own.u8(codes, count).set(scope.u8(coder.codes, count));
+    kernels.joinCodes(symbols + from / join, codes, count, levels, join);
+    tell(count);
+    if (end % TANS_BLOCK !== 0 && end < total) continue;
+    const n = Math.ceil((from + count) / join);
+    // the last symbol again where the last round of four is not full
+    own.u8(symbols + n, 3).fill(own.u8(symbols + n - 1, 1)[0] as number);
+    yield own.u8(out, kernels.tansEncode(out, symbols, n, table, steps, scratch));
   }
 }
 
-/** A tensor's entropy-coded codes as a stretch of output. */
-export function entropySegment(
-  scope: EncodeScope,
-  clustered: Clustered,
-  entropy: EntropyCode,
-  signal: AbortSignal | undefined,
-  tell: (tensor: string, weights: number) => void,
-): LazySegment {
-  const { tables, byteLength } = entropy;
+interface Code {
+  readonly join: number;
+  /** Of 8192 states, how many each symbol has. */
+  readonly shares: Uint16Array;
+  readonly tables: Uint8Array;
+  readonly byteLength: number;
+}
+
+function entropySegment(code: Code, ...how: Parameters<EntropyCode["segment"]>): LazySegment {
+  const { tables, byteLength } = code;
+  const [scope, clustered, signal, tell] = how;
   return {
     byteLength,
     async *chunks() {
       let left = byteLength - tables.length;
       yield tables;
-      for await (const block of entropyBlocks(scope, clustered, entropy, signal, (n) =>
-        tell(clustered.entry.name, n),
-      )) {
+      for await (const block of entropyBlocks(scope, clustered, code, signal, (n) => tell(clustered.entry.name, n))) {
         left -= block.length;
         // a copy: a sink may keep what it gets
         yield block.slice();

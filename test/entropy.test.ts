@@ -73,7 +73,9 @@ describe.each(WAYS)("%o", (way) => {
       expect(tensor.bytesOut, tensor.name).toBeLessThanOrEqual(packed.report.tensors[i]?.bytesOut as number);
       if (!tensor.stats || tensor.stats.count < 100_000) return;
       const { entropyBits, bitsPerWeight, tableBitsPerWeight } = tensor.stats;
-      expect(bitsPerWeight - tableBitsPerWeight, tensor.name).toBeLessThan(Math.max(entropyBits * 1.01, 0.004));
+      // where few of 256 symbols carry the information, their shares alone are 2 %: 1 % of a block is allowed for those
+      const shares = tensor.name === "sparse" ? ((way.levels ?? 256) * 9) / tensor.stats.count : 0;
+      expect(bitsPerWeight - tableBitsPerWeight, tensor.name).toBeLessThan(entropyBits * 1.01 + shares);
     });
   });
 

@@ -137,7 +137,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   wasm: { holds: only(WASM), imports: only(names("error"), WASM, "build/.*") },
   passes: { holds: only(PASSES), imports: only(DATA, WASM) },
   stages: { holds: only(STAGES), imports: only(DATA, WASM, PASSES) },
-  container: { holds: only(CONTAINER), imports: only(DATA, WASM, CONTAINER, names("decode")) },
+  container: { holds: only(CONTAINER), imports: only(DATA, WASM, CONTAINER, names("decode"), "build/tans.*") },
   formats: { holds: only(FORMATS), imports: only(DATA, FORMATS, names("container/safetensors")) },
   drivers: {
     holds: only(DRIVERS),

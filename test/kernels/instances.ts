@@ -1,9 +1,10 @@
-// Instances: the ten Wasm builds, and one run of a kernel on scalar and SIMD with all its memory under guard.
+// Instances: the twelve Wasm builds, and one run of a kernel on scalar and SIMD with all its memory under guard.
 import { readFileSync } from "node:fs";
 import type { TansKernels } from "../../src/container/tans.ts";
 import type { CalibrateKernels } from "../../src/wasm/calibrate.ts";
 import type { DecodeKernels } from "../../src/wasm/decode.ts";
 import type { EncodeKernels } from "../../src/wasm/encode.ts";
+import type { EntropyKernels } from "../../src/wasm/entropy.ts";
 import type { SlqKernels } from "../../src/wasm/slq.ts";
 
 export const BUILDS = [
@@ -11,6 +12,8 @@ export const BUILDS = [
   "encode.simd",
   "decode.scalar",
   "decode.simd",
+  "entropy.scalar",
+  "entropy.simd",
   "tans.scalar",
   "tans.simd",
   "slq.scalar",
@@ -147,12 +150,14 @@ export class Instance<Kernels extends { readonly memory: WebAssembly.Memory }> {
 
 export type EncodeInstance = Instance<EncodeKernels>;
 export type DecodeInstance = Instance<DecodeKernels>;
+export type EntropyInstance = Instance<EntropyKernels>;
 export type TansInstance = Instance<TansKernels>;
 export type SlqInstance = Instance<SlqKernels>;
 export type CalibrateInstance = Instance<CalibrateKernels>;
 
 const encode: readonly EncodeInstance[] = [new Instance("encode.scalar", 0xa5), new Instance("encode.simd", 0x5a)];
 const decode: readonly DecodeInstance[] = [new Instance("decode.scalar", 0xa5), new Instance("decode.simd", 0x5a)];
+const entropy: readonly EntropyInstance[] = [new Instance("entropy.scalar", 0xa5), new Instance("entropy.simd", 0x5a)];
 const tans: readonly TansInstance[] = [new Instance("tans.scalar", 0xa5), new Instance("tans.simd", 0x5a)];
 const slq: readonly SlqInstance[] = [new Instance("slq.scalar", 0xa5), new Instance("slq.simd", 0x5a)];
 const calibrate: readonly CalibrateInstance[] = [
@@ -171,6 +176,11 @@ export function onEncoders<T extends Result>(work: (instance: EncodeInstance) =>
 /** Runs on the scalar and the SIMD decoder; throws unless all bits are the same; returns them. */
 export function onDecoders<T extends Result>(work: (instance: DecodeInstance) => T): T {
   return onAll(decode, work);
+}
+
+/** Runs on both builds of the entropy coder; throws unless all bits are the same; returns them. */
+export function onEntropy<T extends Result>(work: (instance: EntropyInstance) => T): T {
+  return onAll(entropy, work);
 }
 
 /** Runs on both builds of the entropy decoder; throws unless all bits are the same; returns them. */

@@ -2,14 +2,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { tansDecode, tansEncode } from "../reference/tans.ts";
-import { onEncoders, onTans, sameBits } from "./instances.ts";
+import { onEntropy, onTans, sameBits } from "./instances.ts";
 import { Random } from "./random.ts";
 
 const STATES = 8192;
 
 /** Shares by the kernel; and the bits it promises. */
 function shareStates(tallies: readonly number[]): { shares: number[]; bits: number } {
-  const [shares, bits] = onEncoders((i) => {
+  const [shares, bits] = onEntropy((i) => {
     const at = i.output(tallies.length * 2);
     const promised = i.kernels.shareStates(at, i.input(Float64Array.from(tallies)), tallies.length);
     return [i.u16(at, tallies.length), promised];
@@ -18,7 +18,7 @@ function shareStates(tallies: readonly number[]): { shares: number[]; bits: numb
 }
 
 function encode(symbols: readonly number[], shares: readonly number[]): Uint8Array {
-  return onEncoders((i) => {
+  return onEntropy((i) => {
     const table = i.output(STATES * 2);
     const steps = i.output(shares.length * 8);
     const room = Math.ceil(symbols.length / 4) * 7 + 20;
@@ -128,7 +128,7 @@ test.each([
   for (const count of [1, 7, 8, 9, 1000, 1003]) {
     const codes = random.bytes(count, levels);
     const n = Math.ceil(count / join);
-    const [symbols, tallies] = onEncoders((i) => {
+    const [symbols, tallies] = onEntropy((i) => {
       const dst = i.output(n);
       i.kernels.joinCodes(dst, i.input(codes), count, levels, join);
       const sums = i.inout(new Uint32Array(256));

@@ -1,4 +1,4 @@
-// Tans-encode: codes to entropy-coded blocks: what symbols there are, their share of the states, and the streams.
+// The entropy binary: codes to entropy-coded blocks: what symbols there are, their share of the states, and the bits.
 import { log2 } from "./log2";
 import { spread, STATES, STATES_LOG } from "./spread";
 
