@@ -49,8 +49,8 @@ export interface CompressOptions extends SelectOptions, FileOptions {
   readonly to?: "container" | "dense" | "onnx";
   /**
    * How a container's codes are stored: `auto` entropy-codes those of every tensor that gets smaller by it, which reads
-   * weights two times more; `none` gives all codes of a tensor the same width. Default `auto`; with a
-   * plan, whose sizes are those of codes of one width, `none`.
+   * weights two times more; `none` gives all codes of a tensor the same width. Default `auto`, or
+   * what the plan was made for.
    */
   readonly entropy?: "auto" | "none";
   /**
@@ -100,7 +100,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     companion,
     importance: importanceSource,
     calibration,
-    entropy = options.plan ? "none" : "auto",
+    entropy = options.plan ? (options.plan.entropy ?? "none") : "auto",
     ...select
   } = options;
   if (entropy !== "auto" && entropy !== "none") {

@@ -227,7 +227,7 @@ export class EcsqCurve {
 }
 
 /** 2^x for |x| up to some 100, roughly, and with the same bits on every engine. */
-function power2(x: number): number {
+export function power2(x: number): number {
   let y = 1 + (Math.max(-24, Math.min(24, x)) * Math.LN2) / 4096;
   for (let i = 0; i < 12; i++) y *= y;
   return y;

@@ -26,6 +26,8 @@ export interface PlannedTensor {
   readonly kept?: string;
   /** How it is quantized. */
   readonly options?: PlannedOptions;
+  /** Values that its codebook gets, where the options leave that to what a bit costs. */
+  readonly levels?: number;
   /** What to expect, in dB; `null` where nothing is lost. */
   readonly sqnrDb?: number | null;
 }
@@ -44,6 +46,8 @@ export interface Plan {
   /** Format of the model. */
   readonly format: string;
   readonly to: "container" | "onnx";
+  /** `auto` where sizes are those of entropy-coded codes; absent: of codes of one width. */
+  readonly entropy?: "auto";
   readonly target: PlanTarget;
   /** What to expect of the whole output. */
   readonly bytes: number;
@@ -64,7 +68,9 @@ export function checkPlan(data: unknown): Plan {
   if (plan.plan !== 1) {
     throw new WlqError("unsupported", `the plan is of version ${String(plan.plan)}, version 1 is known`);
   }
-  const { format, to, tensors } = plan;
+  const { format, to, tensors, entropy } = plan;
+  if (entropy !== undefined && entropy !== "auto")
+    throw malformed(undefined, `the plan's entropy is ${String(entropy)}`);
   if (typeof format !== "string" || (to !== "container" && to !== "onnx") || !Array.isArray(tensors)) {
     throw malformed(undefined, "the plan lacks format, to or tensors");
   }

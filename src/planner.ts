@@ -1,7 +1,7 @@
 // Planner: bits where they matter. Finds how many levels each tensor of a model gets for a size or an error in all.
 import { fewestBytes, frontier, leastError, type Option } from "./allocate.ts";
 import { type Coding, codebookGroups, groupingOf, sqnrOf } from "./codebook.ts";
-import { type FileOptions, fulfil, outputFiles } from "./compress.ts";
+import { type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
 import { type Curve, curveGroups, curveRun } from "./curve.ts";
 import { WlqError } from "./error.ts";
 import type { Model, TensorEntry } from "./formats/format.ts";
@@ -13,6 +13,7 @@ import { openModel } from "./open.ts";
 import type { QuantizePlan } from "./options.ts";
 import { type Passes, wholeRun } from "./passes.ts";
 import type { Plan, PlannedTensor, PlanTarget, TradeOff } from "./plan.ts";
+import { planRate } from "./rate-plan.ts";
 import { normalizedRun } from "./scale.ts";
 import { ruleFor, type SelectOptions } from "./select.ts";
 import { countElements } from "./tensor.ts";
@@ -48,7 +49,7 @@ interface Candidate {
 }
 
 /**
- * Chooses levels for every tensor such that the error of all is least for a size, or the size for an error. Which tensors
+ * Chooses levels for every tensor (with `method: "ecsq"`, what a bit may cost in all of them) such that the error of all is least for a size, or the size for an error. Which tensors
  * are quantized, and by which granularity and scale, is as in `compress`; a rule that gives levels is kept.
  *
  * @throws WlqError `unsupported` where the target is out of reach, with the range; RangeError for wrong options
@@ -73,9 +74,19 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
   const scope = encodeScope();
   const importance = options.importance && (await openImportance(options.importance, formats, model));
   const warnings = [...model.warnings];
-  const { work, kept } = workOn(model, selectOf(options));
+  const select = selectOf(options);
+  // the price of a bit is what is looked for
+  const { work, kept } = workOn(model, select.method === "ecsq" ? { ...select, lambda: 1 } : select);
   const total = work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
   let done = 0;
+  if (work.length > 0 && work.every(({ plan: own }) => own.cluster.method === "ecsq")) {
+    if (to !== "container") throw new RangeError(`method "ecsq" is for containers: others are not entropy-coded`);
+    warnings.push(...withoutImportance(work, importance));
+    const tell = (tensor: string, at: number, of: number) =>
+      onProgress?.({ phase: "cluster", tensor, done: at, total: of });
+    const { nonFinite = "error" } = options;
+    return planRate({ scope, model, work, kept, nonFinite, importance, sensitivities, warnings, signal, tell }, target);
+  }
   const candidates: Candidate[] = [];
   for (const { entry, plan: own, named } of work) {
     checkAborted(signal);

@@ -122,6 +122,7 @@ const DRIVERS = names(
   "open",
   "planner",
   "quantize",
+  "rate-plan",
   "tensor-stream",
   "work",
 );

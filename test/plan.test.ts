@@ -85,7 +85,7 @@ describe("the same size as with 16 levels everywhere", () => {
     ["silero-vad-v5", 1],
   ])("%s: %s dB less error and more", async (name, gain) => {
     const source = model(name);
-    const uniform = await compressed(source, { levels: 16 });
+    const uniform = await compressed(source, { levels: 16, entropy: "none" });
     const better = await compressed(source, { plan: await plan(source, { bytes: uniform.written }, { formats }) });
     console.log(
       `${name}: ${uniform.sqnrDb?.toFixed(2)} dB in ${uniform.written} bytes, planned ${better.sqnrDb?.toFixed(2)} dB in ${better.written}`,
@@ -240,6 +240,78 @@ describe("a plan as JSON", () => {
     for (const [data, message] of cases) {
       await expect(compressed(SMALL, { plan: data as Plan })).rejects.toMatchObject({ message });
     }
+  });
+});
+
+describe("entropy-coded", () => {
+  const method = "ecsq";
+
+  test.each([
+    ["pp-ocr-det", 7],
+    ["pp-ocr-det", 5],
+    ["silero-vad-v5", 7],
+    ["silero-vad-v5", 5],
+  ] as const)("%s at a %s-th: the size to 1 %%, and 3 dB more than levels of one width", async (name, share) => {
+    const source = model(name);
+    const bytes = Math.floor(source.length / share);
+    const [levels, priced] = [
+      await plan(source, { bytes }, { formats }),
+      await plan(source, { bytes }, { formats, method }),
+    ];
+    const [a, b] = [await compressed(source, { plan: levels }), await compressed(source, { plan: priced })];
+    console.log(
+      `${name}: ${bytes} wanted, ${b.written} written, ${b.sqnrDb?.toFixed(2)} dB, levels ${a.sqnrDb?.toFixed(2)} dB`,
+    );
+    expect(b.written).toBe(priced.bytes);
+    expect(b.written).toBeLessThanOrEqual(bytes);
+    expect(b.written).toBeGreaterThanOrEqual(0.99 * bytes);
+    expect(b.sqnrDb).toBeCloseTo(priced.sqnrDb as number, 6);
+    expect(b.sqnrDb as number).toBeGreaterThan((a.sqnrDb as number) + 3);
+  });
+
+  test("bits a weight and decibels, from the right side", async () => {
+    for (const bitsPerWeight of [1.5, 3, 5]) {
+      const found = await plan(SMALL, { bitsPerWeight }, { method, granularity: "tensor" });
+      expect(found.bitsPerWeight).toBeLessThanOrEqual(bitsPerWeight);
+      expect(found.bitsPerWeight).toBeGreaterThan(0.98 * bitsPerWeight);
+    }
+    for (const sqnrDb of [8, 20, 31]) {
+      const found = await plan(SMALL, { sqnrDb }, { method });
+      expect(found.sqnrDb).toBeGreaterThanOrEqual(sqnrDb);
+      expect(found.sqnrDb).toBeLessThan(sqnrDb + 0.2);
+    }
+  });
+
+  test("out of reach, to onnx, a tensor that is not finite", async () => {
+    await expect(plan(SMALL, { bytes: 900 }, { method })).rejects.toThrow(
+      /900 bytes cannot be reached: this model takes from \d+/,
+    );
+    await expect(plan(SMALL, { bytes: 9e3 }, { method, to: "onnx" })).rejects.toThrow(/needs an ONNX model/);
+    const bad = Float32Array.from(random.normals(64 * 64));
+    bad[77] = Number.NaN;
+    const source = safetensorsFile([{ name: "bad", dtype: "F32", shape: [64, 64], bytes: bytesOf(bad) }, ...tensors]);
+    const found = await plan(source, { bitsPerWeight: 3 }, { method });
+    expect(found.tensors[0]).toMatchObject({ name: "bad", kept: "has a NaN or infinity" });
+    expect(found.warnings.join()).toMatch(/tensor "bad" is left as it is: weight 77 is NaN/);
+    await expect(plan(source, { bitsPerWeight: 3 }, { method, include: /./ })).rejects.toThrow(
+      /tensor "bad": weight 77/,
+    );
+  });
+
+  test("sensitivities and importance move bits; the plan survives JSON", async () => {
+    const target = { bitsPerWeight: 3 };
+    const even = await plan(SMALL, target, { method });
+    const uneven = await plan(SMALL, target, { method, sensitivities: { "layer0.weight": 100 } });
+    const bytesOfFirst = ({ tensors: list }: Plan): number => list[0]?.bytes as number;
+    expect(bytesOfFirst(uneven)).toBeGreaterThan(1.3 * bytesOfFirst(even));
+    const importance = safetensorsFile([
+      { name: "layer0.weight", dtype: "F32", shape: [1], bytes: bytesOf(Float32Array.of(100)) },
+      ...tensors.slice(1).map(({ name }) => ({ name, dtype: "F32", shape: [1], bytes: bytesOf(Float32Array.of(1)) })),
+    ]);
+    const weighed = await plan(SMALL, target, { method, importance });
+    expect(bytesOfFirst(weighed)).toBe(bytesOfFirst(uneven));
+    const again = JSON.parse(JSON.stringify(uneven)) as Plan;
+    expect((await compressed(SMALL, { plan: again })).written).toBe(uneven.bytes);
   });
 });
 

@@ -235,9 +235,10 @@ How weights are quantized
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
                            shapes that broadcast to them (squared gradients; a mean square per input)
 
-How large it becomes: each tensor gets the levels that leave the least error in all
+How large it becomes: each tensor gets the codebook that leaves the least error in all
   --target-size SIZE       the whole output, from below: 2MB, 1.5MiB; for compress and plan
-  --plan FILE              compress as this plan says
+  --plan FILE              compress as this plan says; plans count entropy-coded sizes (--method ecsq), or, with
+                           --method optimal and for onnx, levels of one width
   --target-bits B          for plan: mean bits a weight, codebooks and scales counted; or --target-sqnr DB in all
   -o, --output FILE        for plan: where it is written, as JSON
 

@@ -43,9 +43,14 @@ function targetOf({ targetSize, compress }: CommandLine): PlanTarget {
 }
 
 function optionsOf({ compress }: CommandLine, files: FileOptions, importance: Source | undefined): PlanOptions {
-  const { targetBits: _, targetSqnr: __, to, ...select } = compress;
+  const { targetBits: _, targetSqnr: __, to, entropy, ...select } = compress;
   if (to === "dense") throw new UsageError("--to dense has the size of the input, whatever the levels");
-  return { ...select, ...files, ...(to ? { to } : {}), ...(importance ? { importance } : {}) };
+  // where codes are entropy-coded, what counts is what a bit may cost
+  const method = select.method ?? (to === "onnx" || entropy === "none" ? "optimal" : "ecsq");
+  if (method === "ecsq" && entropy === "none") {
+    throw new UsageError("--method ecsq is for entropy-coded codes: not with --entropy none");
+  }
+  return { ...select, method, ...files, ...(to ? { to } : {}), ...(importance ? { importance } : {}) };
 }
 
 /** Makes the plan of `wlq plan`, and writes it where `--output` says. */
@@ -105,7 +110,16 @@ export function planText(input: string, { tensors, tradeOff, bytes, bitsPerWeigh
     if (!options) return [];
     const how = options.scale === "none" ? options.granularity : `scale ${options.scale}`;
     const type = `${plain(t.dtype)} ${t.shape.join("x")}`;
-    return [[shorten(t.name), type, how ?? "", String(options.levels), bytesText(t.bytes), sqnrText(t.sqnrDb ?? null)]];
+    return [
+      [
+        shorten(t.name),
+        type,
+        how ?? "",
+        String(t.levels ?? options.levels),
+        bytesText(t.bytes),
+        sqnrText(t.sqnrDb ?? null),
+      ],
+    ];
   });
   const kept = tensors.filter((t) => !t.options);
   const others = bytesText(kept.reduce((sum, t) => sum + t.bytes, 0));

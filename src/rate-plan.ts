@@ -1,0 +1,269 @@
+// Rate-plan: the one price of a bit at which all tensors of a model, entropy-coded, have the size or the error wanted.
+
+import { sqnrOf } from "./codebook.ts";
+import type { Clustered } from "./coded.ts";
+import { cluster, outputFiles } from "./compress.ts";
+import { power2 } from "./ecsq.ts";
+import { entropyCode } from "./entropy.ts";
+import { WlqError } from "./error.ts";
+import type { Model } from "./formats/format.ts";
+import type { ImportanceOf } from "./importance.ts";
+import { segmentsByteLength } from "./io/segment.ts";
+import { checkAborted } from "./io/sink.ts";
+import type { QuantizePlan } from "./options.ts";
+import type { Plan, PlannedTensor, PlanTarget } from "./plan.ts";
+import { countElements, type FloatDtype } from "./tensor.ts";
+import type { EncodeScope } from "./wasm/encode.ts";
+import { WeightReader } from "./weights.ts";
+import type { Work } from "./work.ts";
+
+// A decibel is worth so many bits.
+const BITS_PER_DB = 1 / 6.020599913279624;
+// What is aimed at, and what is near enough.
+const AIM = 0.997;
+const NEAR = 0.993;
+const AIM_DB = 0.01;
+const NEAR_DB = 0.03;
+const MOST_TRIALS = 16;
+const SAMPLE = 65536;
+
+/** What is to be planned. */
+export interface RateTask {
+  readonly scope: EncodeScope;
+  readonly model: Model;
+  /** Loses tensors that are not finite, which `kept` gets. */
+  readonly work: Work[];
+  readonly kept: Map<string, string>;
+  readonly nonFinite: "error" | "keep";
+  readonly importance: ImportanceOf | undefined;
+  readonly sensitivities: Readonly<Record<string, number>>;
+  readonly warnings: string[];
+  readonly signal: AbortSignal | undefined;
+  /** `tensor` of some trial is next, of which `done` of `total` weights are through. */
+  tell(tensor: string, done: number, total: number): void;
+}
+
+/** All tensors at one price: their codebooks, their exact sizes, and what is lost. */
+interface Trial {
+  readonly price: number;
+  /** Of the whole output. */
+  readonly bytes: number;
+  /** Stored bits of the quantized tensors. */
+  readonly bits: number;
+  readonly error: number;
+  readonly signal: number;
+  readonly coded: ReadonlyMap<string, Clustered>;
+  readonly sizes: ReadonlyMap<string, number>;
+}
+
+/**
+ * At the optimum a bit saves as much error in every tensor, so one price is all there is to choose. Sizes are those of the
+ * codes, found by coding them, at every price that is tried: some five, since a bit is worth 6.02 dB almost everywhere.
+ */
+export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan> {
+  const weights = task.work.reduce((sum, { entry }) => sum + countElements(entry.shape), 0);
+  /** How many bits a weight too many, and whether it will do. */
+  const judge = ({ bytes, bits, error, signal }: Trial): { excess: number; kept: boolean; near: boolean } => {
+    if (target.sqnrDb !== undefined) {
+      const over = (sqnrOf(signal, error) ?? Number.POSITIVE_INFINITY) - target.sqnrDb;
+      return { excess: (over - AIM_DB) * BITS_PER_DB, kept: over >= 0, near: over >= 0 && over <= NEAR_DB };
+    }
+    const [got, most] =
+      target.bytes === undefined ? [bits, (target.bitsPerWeight as number) * weights] : [bytes * 8, target.bytes * 8];
+    return { excess: (got - AIM * most) / weights, kept: got <= most, near: got <= most && got >= NEAR * most };
+  };
+
+  const trials: Trial[] = [];
+  let low = 0;
+  let high = Number.POSITIVE_INFINITY;
+  let best: Trial | undefined;
+  let price = await firstPrice(task, target, weights);
+  while (trials.length < MOST_TRIALS) {
+    const before = trials.at(-1);
+    const trial = await tryPrice(task, price, trials.length, weights);
+    trials.push(trial);
+    const { excess, kept, near } = judge(trial);
+    if (kept && (!best || (target.sqnrDb === undefined ? trial.error < best.error : trial.bytes < best.bytes)))
+      best = trial;
+    if (near) break;
+    if (excess > 0) low = price;
+    else high = price;
+    // nothing to gain beyond the ends of what codebooks can do
+    if (before && before.bytes === trial.bytes && before.error === trial.error && !(low > 0 && high < 1e300)) break;
+    let next = price * exp2(2 * excess);
+    if (low > 0 && high < Number.POSITIVE_INFINITY) {
+      if (high < low * 1.0002) break;
+      if (!(next > low && next < high) || trials.length % 3 === 0) next = Math.sqrt(low) * Math.sqrt(high);
+    }
+    price = Math.max(1e-300, Math.min(1e300, next));
+  }
+  if (!best) throw refusal(target, trials, weights);
+  return planOf(task, target, best, trials, weights);
+}
+
+function refusal(target: PlanTarget, trials: readonly Trial[], weights: number): WlqError {
+  const text = (trial: Trial): string =>
+    target.bytes !== undefined
+      ? `${trial.bytes} bytes`
+      : target.sqnrDb !== undefined
+        ? `${sqnrOf(trial.signal, trial.error)?.toFixed(2) ?? "infinitely many"} dB`
+        : `${(trial.bits / weights).toFixed(3)} bits/weight`;
+  const sorted = [...trials].sort((a, b) => a.bytes - b.bytes);
+  const [least, most] = [sorted[0], sorted.at(-1)] as [Trial, Trial];
+  const wanted = (["bytes", "bitsPerWeight", "sqnrDb"] as const).flatMap((kind) =>
+    target[kind] === undefined
+      ? []
+      : `${target[kind]} ${{ bytes: "bytes", bitsPerWeight: "bits/weight", sqnrDb: "dB" }[kind]}`,
+  );
+  return new WlqError(
+    "unsupported",
+    `${wanted} cannot be reached: this model takes from ${text(least)} to ${text(most)}, as far as was tried`,
+  );
+}
+
+/** About the price at which a bell-shaped tensor has the bits that are wanted on average. */
+async function firstPrice(task: RateTask, target: PlanTarget, weights: number): Promise<number> {
+  const { scope, work, model, sensitivities } = task;
+  let logs = 0;
+  let counted = 0;
+  for (const { entry } of work) {
+    const count = countElements(entry.shape);
+    const n = Math.min(SAMPLE, count);
+    const mark = scope.mark();
+    const at = scope.reserve(n * 4);
+    await new WeightReader(scope, entry, entry.dtype as FloatDtype).load(at, 0, n);
+    let squares = 0;
+    for (const x of scope.f32(at, n)) if (Number.isFinite(x)) squares += x * x;
+    scope.release(mark);
+    const mean = (squares / n) * (sensitivities[entry.name] ?? 1);
+    if (!(mean > 1e-300 && mean < 1e300)) continue;
+    logs += count * scope.kernels.binaryLogarithm(mean);
+    counted += count;
+  }
+  const plain = model.tensors.reduce((sum, t) => sum + t.byteLength, 0) - bytesOf(work);
+  const bits =
+    target.sqnrDb !== undefined
+      ? target.sqnrDb * BITS_PER_DB + 0.25
+      : (target.bitsPerWeight ?? Math.max(0.1, ((target.bytes as number) - plain) * 8) / weights);
+  return 1.97 * exp2((counted > 0 ? logs / counted : 0) - 2 * Math.min(12, bits));
+}
+
+function bytesOf(work: readonly Work[]): number {
+  return work.reduce((sum, { entry }) => sum + entry.byteLength, 0);
+}
+
+async function tryPrice(task: RateTask, price: number, number: number, weights: number): Promise<Trial> {
+  const { scope, model, work, importance, sensitivities, signal } = task;
+  const coded = new Map<string, Clustered>();
+  let error = 0;
+  let total = 0;
+  let done = 0;
+  for (const item of [...work]) {
+    const { entry, plan } = item;
+    checkAborted(signal);
+    // most searches take five trials
+    task.tell(entry.name, weights * Math.min(number, 7) + done, weights * 8);
+    done += countElements(entry.shape);
+    const s = sensitivities[entry.name] ?? 1;
+    let found: Clustered;
+    try {
+      found = await cluster(scope, entry, atPrice(plan, lambdaOf(price, s)), importance?.(entry), signal);
+    } catch (fault) {
+      leave(task, item, fault);
+      continue;
+    }
+    found.entropy = await entropyCode(scope, found, signal);
+    coded.set(entry.name, found);
+    const { stats } = found;
+    if (!stats) continue;
+    error += s * (stats.weighted?.error ?? stats.mse * stats.count);
+    total += s * (stats.weighted?.signal ?? stats.sumSquares);
+  }
+  const sizes = new Map<string, number>();
+  const { main } = await outputFiles(scope, model, coded, "container", signal, () => {}, sizes, []);
+  const bits = [...sizes.values()].reduce((sum, bytes) => sum + bytes * 8, 0);
+  return { price, bytes: segmentsByteLength(main), bits, error, signal: total, coded, sizes };
+}
+
+/** Leaves a tensor that is not finite as it is, or throws. */
+function leave({ work, kept, warnings, nonFinite }: RateTask, item: Work, fault: unknown): void {
+  if (!(fault instanceof WlqError) || fault.code !== "non-finite") throw fault;
+  const { name } = item.entry;
+  if (item.named && nonFinite === "error") {
+    throw new WlqError("non-finite", `tensor "${name}": ${fault.message}`, { tensor: name });
+  }
+  work.splice(work.indexOf(item), 1);
+  kept.set(name, "has a NaN or infinity");
+  warnings.push(`tensor "${name}" is left as it is: ${fault.message}`);
+}
+
+function lambdaOf(price: number, sensitivity: number): number {
+  return price / Math.max(sensitivity, 1e-30);
+}
+
+function atPrice(plan: QuantizePlan, lambda: number): QuantizePlan {
+  return { ...plan, cluster: { ...plan.cluster, target: { kind: "lambda", value: lambda } } };
+}
+
+function planOf(
+  { model, work, kept, sensitivities, warnings }: RateTask,
+  target: PlanTarget,
+  best: Trial,
+  trials: readonly Trial[],
+  weights: number,
+): Plan {
+  const planOfTensor = new Map(work.map(({ entry, plan }) => [entry.name, plan]));
+  const tensors = model.tensors.map(({ name, dtype, shape, byteLength }): PlannedTensor => {
+    const found = best.coded.get(name);
+    const plan = planOfTensor.get(name);
+    if (!found?.stats || !plan) return { name, dtype, shape, bytes: byteLength, kept: kept.get(name) ?? "" };
+    const { granularity, scale, axis, groupSize, cluster: how } = plan;
+    const by = scale === "none" ? granularity : scale;
+    const { weighted } = found.stats;
+    return {
+      name,
+      dtype,
+      shape,
+      bytes: best.sizes.get(name) ?? byteLength,
+      levels: found.coding.levels,
+      options: {
+        method: "ecsq",
+        lambda: lambdaOf(best.price, sensitivities[name] ?? 1),
+        levels: plan.levels,
+        granularity,
+        scale,
+        ...(by === "channel" ? { axis } : {}),
+        ...(by === "group" ? { groupSize } : {}),
+        ...(how.pins.length > 0 ? { pinZero: true } : {}),
+      },
+      sqnrDb: weighted ? weighted.sqnrDb : found.stats.sqnrDb,
+    };
+  });
+  if (target.bytes !== undefined && best.bytes < 0.99 * target.bytes) {
+    warnings.push(`the size is ${best.bytes} bytes: no codebooks come nearer to ${target.bytes}`);
+  }
+  const tradeOff = [...trials]
+    .sort((a, b) => a.bytes - b.bytes)
+    .map(({ bytes, bits, signal, error }) => ({ bytes, bitsPerWeight: bits / weights, sqnrDb: sqnrOf(signal, error) }));
+  return {
+    plan: 1,
+    format: model.format,
+    to: "container",
+    entropy: "auto",
+    target,
+    bytes: best.bytes,
+    weights,
+    bitsPerWeight: best.bits / weights,
+    sqnrDb: sqnrOf(best.signal, best.error),
+    tensors,
+    tradeOff: tradeOff.filter(({ bytes }, i) => i === 0 || bytes !== tradeOff[i - 1]?.bytes),
+    warnings,
+  };
+}
+
+/** 2^x from exact operations and some that are the same everywhere. */
+function exp2(x: number): number {
+  let y = power2(x - Math.trunc(x));
+  for (let n = Math.min(1000, Math.trunc(Math.abs(x))); n > 0; n--) y = x > 0 ? y * 2 : y / 2;
+  return y;
+}
