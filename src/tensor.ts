@@ -60,7 +60,7 @@ export function countElements(shape: readonly number[], tensor?: string): number
   for (const dim of shape) {
     count *= dim;
     if (!isSize(dim) || !isSize(count))
-      throw malformed(tensor, `shape [${shape.slice(0, 9)}] is not of sizes below 2^53`);
+      throw malformed(tensor, `shape [${shape.slice(0, 9)}] has the dimension ${dim} or more than 2^53 elements`);
   }
   return count;
 }

