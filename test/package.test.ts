@@ -99,8 +99,8 @@ describe("package.json", () => {
 describe("the packed files", () => {
   test("are few and small", () => {
     expect(packed.files.length).toBeLessThan(60);
-    expect(packed.size).toBeLessThan(240_000);
-    expect(packed.unpackedSize).toBeLessThan(700_000);
+    expect(packed.size).toBeLessThan(250_000);
+    expect(packed.unpackedSize).toBeLessThan(730_000);
   });
 
   test("are what is built, and what people read first", () => {
