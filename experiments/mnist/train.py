@@ -5,7 +5,8 @@
     {"do": "losses", "state", "trained", "probe", "out", "images"}  the loss with each cluster of the probe quantized alone
     {"do": "measure", "model": MODEL, "part": "validation"}      loss, and error in percent; part may be "test"
 
-training: epochs (may be a fraction), rate, decay, batches (the seed of their order), images.
+training: epochs (may be a fraction), rate, decay, batches (the seed of their order); and, if given, images (the first so
+many), shift (pixels that they are moved by at most), teacher (a MODEL whose answers are the targets), temperature, labels.
 Arguments: the network, and the folder of the IDX files. The last 5 000 training images are for validation only.
 """
 import json
@@ -19,7 +20,7 @@ import numpy as np  # noqa: E402
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/mnist-numpy"))
 import safetensors  # noqa: E402  the reader in plain numpy, not the package
-from networks import NETWORKS, logits, loss_and_error, new_tensors  # noqa: E402
+from networks import NETWORKS, logits, loss_and_error, new_tensors, softmax  # noqa: E402
 
 VALIDATION = 5000
 BATCH = 100
@@ -34,6 +35,7 @@ class Data:
         images, labels = self.read("train")
         self.train = images[:-VALIDATION], labels[:-VALIDATION]
         self.validation = images[-VALIDATION:], labels[-VALIDATION:]
+        self.shifted, self.taught = {}, {}
 
     def read(self, part):
         def idx(name, header):
@@ -42,6 +44,18 @@ class Data:
 
         images = idx(f"{part}-images-idx3-ubyte", 16).reshape(-1, 784)
         return images, idx(f"{part}-labels-idx1-ubyte", 8).astype(np.int64)
+
+    def images(self, shift):
+        if shift not in self.shifted:
+            self.shifted = {shift: Images(self.train[0], shift)}
+        return self.shifted[shift]
+
+    def answers(self, network, teacher, images, count):
+        """A teacher's, kept: all methods of a seed have the same one."""
+        key = teacher, images.ways, count
+        if key not in self.taught:
+            self.taught = {key: images.answers(network, load(network, teacher)[0], count)}
+        return self.taught[key]
 
     def of(self, part, images=None):
         pixels, labels = self.validation if part == "validation" else self.read("t10k")
@@ -52,22 +66,50 @@ def scaled(pixels):
     return pixels.astype(np.float32) * np.float32(1 / 255)
 
 
-def train(network, tensors, masks, data, epochs, rate, decay, batches, images=None):
+class Images:
+    """The training images, moved by up to `shift` pixels in both directions, with zeros moved in."""
+
+    def __init__(self, pixels, shift):
+        padded = np.pad(pixels.reshape(-1, 28, 28), ((0, 0), (shift, shift), (shift, shift)))
+        self.moved = np.lib.stride_tricks.sliding_window_view(padded, (28, 28), (1, 2))
+        self.ways = 2 * shift + 1
+
+    def batch(self, chosen, way):
+        """Those chosen, each moved its own way."""
+        return scaled(self.moved[chosen, way // self.ways, way % self.ways].reshape(-1, 784))
+
+    def answers(self, network, tensors, count):
+        """What a network says of the first images, moved each way."""
+        result = np.empty((count, self.ways**2, network.shapes[-1][0]), np.float32)
+        for way in range(self.ways**2):
+            for at in range(0, count, 500):
+                part = np.arange(at, min(at + 500, count))
+                result[part, way] = logits(network, tensors, self.batch(part, way))
+        return result
+
+
+def train(network, tensors, masks, data, command):
     """SGD with momentum, weight decay and a rate that falls to zero along a cosine. The mask multiplies the whole
-    update, so that nothing moves a frozen weight."""
-    pixels, labels = (part[:images] for part in data.train)
-    rng = np.random.default_rng(batches)
+    update, so that nothing moves a frozen weight. With a teacher the targets are its answers at a temperature, and
+    `labels` is the weight of the true ones."""
+    images, truth = data.images(command.get("shift", 0)), data.train[1]
+    count = command.get("images", len(truth))
+    taught = data.answers(network, command["teacher"], images, count) if "teacher" in command else None
+    rng = np.random.default_rng(command["batches"])
     velocity = {name: np.zeros_like(values) for name, values in tensors.items()}
-    each = len(pixels) // BATCH
-    steps = round(epochs * each)
-    decay = np.float32(decay)
+    each = count // BATCH
+    steps = round(command["epochs"] * each)
+    decay = np.float32(command["decay"])
     for step in range(steps):
         at = step % each
         if at == 0:
-            order = rng.permutation(len(pixels))
+            order = rng.permutation(count)
+            ways = rng.integers(0, images.ways**2, count) if images.ways > 1 else np.zeros(count, int)
         batch = order[at * BATCH : (at + 1) * BATCH]
-        now = np.float32(rate * 0.5 * (1 + np.cos(np.pi * step / steps)))
-        for name, gradient in network.gradients(tensors, scaled(pixels[batch]), labels[batch]).items():
+        way = ways[batch]
+        slope = Slope(truth[batch], None if taught is None else taught[batch, way], command)
+        now = np.float32(command["rate"] * 0.5 * (1 + np.cos(np.pi * step / steps)))
+        for name, gradient in network.gradients(tensors, images.batch(batch, way), slope).items():
             weights, v = tensors[name], velocity[name]
             v *= MOMENTUM
             v += gradient
@@ -77,6 +119,26 @@ def train(network, tensors, masks, data, epochs, rate, decay, batches, images=No
             if name in masks:
                 update *= masks[name]
             weights -= update
+
+
+class Slope:
+    """Of the loss by the logits: cross-entropy to the labels, and to a teacher's answers at a temperature T, which is
+    T^2 times as large, as is usual."""
+
+    def __init__(self, labels, taught, command):
+        self.labels, self.taught = labels, taught
+        self.temperature = np.float32(command.get("temperature", 1))
+        self.share = np.float32(1 if taught is None else command["labels"])
+
+    def __call__(self, values):
+        delta = softmax(values)
+        delta[np.arange(len(delta)), self.labels] -= 1
+        delta *= self.share
+        if self.taught is not None:
+            t = self.temperature
+            delta += (1 - self.share) * t * (softmax(values / t) - softmax(self.taught / t))
+        delta /= np.float32(len(delta))
+        return delta
 
 
 def masks_of(state, metadata):
@@ -123,19 +185,15 @@ def losses(network, tensors, masks, probe, x, y):
     return result
 
 
-def training(command):
-    return {key: command[key] for key in ("epochs", "rate", "decay", "batches", "images") if key in command}
-
-
 def run(command, network, data):
     what = command["do"]
     if what == "new":
         tensors = new_tensors(network, command["seed"])
-        train(network, tensors, {}, data, **training(command))
+        train(network, tensors, {}, data, command)
         save(command["out"], tensors)
     elif what == "train":
         tensors, masks = load(network, command["state"])
-        train(network, tensors, masks, data, **training(command))
+        train(network, tensors, masks, data, command)
         save(command["out"], tensors)
     elif what == "losses":
         _, masks = load(network, command["state"])

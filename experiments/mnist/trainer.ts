@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import type { Network, Training } from "./settings.ts";
+import type { Network, Teaching, Training } from "./settings.ts";
 
 // Debian's, with python3-numpy, and python3-torch for LeNet-5.
 const PYTHON = "/usr/bin/python3";
@@ -18,7 +18,15 @@ export interface Measured {
 
 export type Command =
   | ({ readonly do: "new"; readonly seed: number; readonly out: string; readonly batches: number } & Training)
-  | ({ readonly do: "train"; readonly state: string; readonly out: string; readonly batches: number } & Training)
+  | ({
+      readonly do: "train";
+      readonly state: string;
+      readonly out: string;
+      readonly batches: number;
+      /** A network, and how it teaches. */
+      readonly teacher?: string;
+    } & Training &
+      Partial<Teaching>)
   | {
       readonly do: "losses";
       readonly state: string;
