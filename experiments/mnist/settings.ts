@@ -11,7 +11,7 @@ export interface Training {
   readonly shift?: number;
 }
 
-/** Training on the answers of a teacher: the float network that the method is compared with, never the labels alone. */
+/** Training on the answers of a teacher: the float network that the method is compared with. */
 export interface Teaching {
   /** Of the softmax of both. */
   readonly temperature: number;
@@ -80,12 +80,12 @@ export const FLOAT_ROUNDS = 4;
 export const NETWORKS: readonly Network[] = [
   {
     name: "lenet-300-100",
-    base: { epochs: 20, rate: 0.1, decay: 5e-4 },
-    retrain: { epochs: 20, rate: 0.1, decay: 5e-4, biasEpochs: 1 },
+    base: { epochs: 20, rate: 0.1, decay: 1e-4, shift: 1 },
+    retrain: { epochs: 10, rate: 0.1, decay: 1e-4, biasEpochs: 1, shift: 1, teaching: { temperature: 1, labels: 0 } },
     lossImages: 5000,
     prunings: [
-      { levels: 9, parts: "70%,90%,100%", clusters: "5,9", sparsity: { fc1: 0.91, fc2: 0.88, fc3: 0.6 } },
-      { levels: 5, parts: "70%,90%,100%", clusters: "3,5", sparsity: { fc1: 0.92, fc2: 0.91, fc3: 0.74 } },
+      { levels: 9, parts: "50%,75%,90%,97%,100%", clusters: "5,9", sparsity: { fc1: 0.91, fc2: 0.88, fc3: 0.6 } },
+      { levels: 5, parts: "50%,75%,90%,97%,100%", clusters: "3,5", sparsity: { fc1: 0.92, fc2: 0.91, fc3: 0.74 } },
     ],
   },
   {
@@ -103,8 +103,11 @@ export const NETWORKS: readonly Network[] = [
 /** A few minutes: few images, few epochs. */
 export const QUICK_NETWORK: Network = {
   name: "lenet-300-100",
-  base: { epochs: 4, rate: 0.1, decay: 5e-4, images: 8000 },
-  retrain: { epochs: 4, rate: 0.05, decay: 5e-4, biasEpochs: 1, images: 8000 },
+  base: { epochs: 4, rate: 0.1, decay: 5e-4, shift: 1, images: 8000 },
+  retrain: {
+    ...{ epochs: 4, rate: 0.05, decay: 5e-4, shift: 1, biasEpochs: 1, images: 8000 },
+    teaching: { temperature: 1, labels: 0 },
+  },
   lossImages: 1000,
   prunings: [],
 };
