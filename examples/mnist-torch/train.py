@@ -3,7 +3,8 @@
     TRAINER=examples/mnist-torch/train.py node examples/mnist-numpy/run.mjs
 
 Any optimizer will do: weights are put back where the mask is 0 after its step, so momentum, weight decay and Adam's
-moments cannot move a frozen weight.
+moments cannot move a frozen weight. With --teacher MODEL the targets are that network's answers in place of the
+labels: a network that is being quantized learns well from its own float network.
 """
 import argparse
 import json
@@ -58,6 +59,9 @@ def train(model, masks, options):
     images, labels = data_of("train")
     count = min(options.images, 60000 - VALIDATION)
     optimizer = torch.optim.SGD(model.parameters(), lr=options.rate, momentum=0.9, weight_decay=5e-4)
+    teacher = LeNet()
+    if options.teacher:
+        load(teacher, options.teacher)
     steps = options.epochs * (count // BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     parameters = dict(model.named_parameters())
@@ -66,7 +70,8 @@ def train(model, masks, options):
         order = torch.randperm(count)
         for batch in order[: count - count % BATCH].split(BATCH):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+            target = teacher(images[batch]).softmax(1).detach() if options.teacher else labels[batch]
+            nn.functional.cross_entropy(model(images[batch]), target).backward()
             optimizer.step()
             schedule.step()
             with torch.no_grad():
@@ -99,6 +104,7 @@ def main():
     parser.add_argument("--images", type=int, default=55000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rate", type=float, default=0.05)
+    parser.add_argument("--teacher")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     files = options.files

@@ -54,12 +54,12 @@ const RULES = `- **Hold-out.** The last 5 000 training images are the validation
   each code (an entropy coder's table), float32 biases. The ratio is to float32 weights and biases.`;
 
 function section({ network, base, methods, floatBytes, parameters }: NetworkResult): string[] {
-  const { retrain } = network;
+  const { retrain, longRetrain } = network;
   const pruned = methods.find(({ family }) => family === "prune + SLQ");
   return [
     `## ${network.name}`,
     `${parameters.toLocaleString("en").replaceAll(",", " ")} parameters, ${kB(floatBytes)} as float32. First trained for ${network.base.epochs} epochs (rate ${network.base.rate}): ${mean(base).toFixed(3)} % test error.
-Then ${retrain.epochs} epochs of every method in all (rate ${retrain.rate} at the start of each round, cosine to 0), the last ${retrain.biasEpochs} for biases alone.
+Then ${retrain.epochs} epochs of every method in all (rate ${retrain.rate} at the start of each round, cosine to 0), the last ${retrain.biasEpochs} for biases alone.${longRetrain ? `\nPruning and a second float network: ${longRetrain.epochs} epochs (rate ${longRetrain.rate}), the last ${longRetrain.biasEpochs} for biases alone.` : ""}
 ${recipe(network)}`,
     table(
       [

@@ -65,14 +65,15 @@ export interface Measurements {
   readonly runs: ReadonlyMap<Method, readonly RunResult[]>;
 }
 
-/** Differences, sizes and bounds of what was measured; `kept`: networks as earlier results have them, which come last. */
+/** Differences, sizes and bounds of what was measured; `kept`: networks as earlier results have them. */
 export function resultsOf(
   data: string,
   seeds: readonly number[],
   measured: readonly Measurements[],
   kept: readonly NetworkResult[] = [],
 ): Results {
-  const networks = [...measured.map(networkResult), ...kept];
+  const byName = (a: NetworkResult, b: NetworkResult): number => a.network.name.localeCompare(b.network.name);
+  const networks = [...measured.map(networkResult), ...kept].sort(byName);
   return { experiment: "mnist", data, seeds, networks, bounds: networks.flatMap(boundsOf) };
 }
 
