@@ -10,6 +10,7 @@ import { version } from "../package.json";
 import { dequantizeSync, init, quantizeSync } from "../src/index.ts";
 import { optimumOf, readOptima } from "../test/oracle/optima.ts";
 import { gauss, SETS } from "./data.ts";
+import { entropyCoding } from "./entropy.ts";
 import { assignAndPack, decodeResident } from "./kernels.ts";
 import { measure, type Row, timeOnce } from "./measure.ts";
 import { rowCodebooks } from "./rows.ts";
@@ -146,6 +147,9 @@ async function main(): Promise<void> {
 
   s = section("4096 x 4096, a codebook a row, 16 levels, importance-weighted");
   add(s, ...rowCodebooks(quick ? undefined : scikit));
+
+  s = section("entropy coding, 10M codes, to float32 in the caller's array");
+  for (const levels of [16, 256]) add(s, ...(await entropyCoding(big, levels)));
 
   s = section("entropy-constrained codebook + codes, 10M float32");
   for (const targetBits of [2, 4]) {
