@@ -14,6 +14,24 @@ export interface OpenCalibration {
   knows(tensor: string, shape: readonly number[]): boolean;
   /** Chooses codebook, scales and codes. `shiftable`: whether the outputs' mean error can be put right in the model. */
   quantize(tensor: string, weights: Float32Array, plan: QuantizePlan, shiftable: boolean): Promise<CalibratedTensor>;
+  /** What each of these ascending numbers of levels is expected to leave; absent where the plan's groups are not outputs. */
+  curve(
+    tensor: string,
+    weights: Float32Array,
+    plan: QuantizePlan,
+    shiftable: boolean,
+    levels: readonly number[],
+  ): Promise<OutputCurve | undefined>;
+}
+
+/** What numbers of levels cost in a layer's output. */
+export interface OutputCurve {
+  /** Error power over output power. */
+  readonly errors: readonly number[];
+  /** What that does to the model's output, where 1 is the usual. */
+  readonly sensitivity: number;
+  /** Whether the outputs' mean is put right, which may take a bias of its own. */
+  readonly shifted: boolean;
 }
 
 /** How far a layer's output is from the float model's, on the calibration inputs. */

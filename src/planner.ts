@@ -1,5 +1,6 @@
 // Planner: bits where they matter. Finds how many levels each tensor of a model gets for a size or an error in all.
 import { fewestBytes, frontier, leastError, type Option } from "./allocate.ts";
+import type { Calibration, OpenCalibration } from "./calibration.ts";
 import { type Coding, codebookGroups, groupingOf, sqnrOf } from "./codebook.ts";
 import { type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
 import { type Curve, curveGroups, curveRun } from "./curve.ts";
@@ -16,9 +17,10 @@ import type { Plan, PlannedTensor, PlanTarget, TradeOff } from "./plan.ts";
 import { planRate } from "./rate-plan.ts";
 import { normalizedRun } from "./scale.ts";
 import { ruleFor, type SelectOptions } from "./select.ts";
-import { countElements } from "./tensor.ts";
+import { countElements, type FloatDtype } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
 import { loadWork } from "./wasm/work.ts";
+import { wholeTensor } from "./weights.ts";
 import { workOn } from "./work.ts";
 
 export interface PlanOptions extends Omit<SelectOptions, "levels" | "bits">, FileOptions {
@@ -28,6 +30,11 @@ export interface PlanOptions extends Omit<SelectOptions, "levels" | "bits">, Fil
   readonly nonFinite?: "error" | "keep";
   /** What an error in each weight costs; see `compress`. */
   readonly importance?: Source;
+  /**
+   * `calibration(statistics)` of wlq/calibrate, instead of importance: the error is that of the layers' outputs, each over
+   * its own output's power. Weights that it does not know keep 256 levels.
+   */
+  readonly calibration?: Calibration;
   /** By tensor: what an error in it costs, times the importance. Default 1. */
   readonly sensitivities?: Readonly<Record<string, number>>;
 }
@@ -72,14 +79,16 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
     }
   }
   const scope = encodeScope();
+  if (options.importance && options.calibration) throw new RangeError("importance and calibration exclude each other");
+  const known = await options.calibration?.open();
   const importance = options.importance && (await openImportance(options.importance, formats, model));
   const warnings = [...model.warnings];
   const select = selectOf(options);
   // the price of a bit is what is looked for
-  const { work, kept } = workOn(model, select.method === "ecsq" ? { ...select, lambda: 1 } : select);
+  const { work, kept } = workOn(model, select.method === "ecsq" ? { ...select, lambda: 1 } : select, known);
   const total = work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
   let done = 0;
-  if (work.length > 0 && work.every(({ plan: own }) => own.cluster.method === "ecsq")) {
+  if (!known && work.length > 0 && work.every(({ plan: own }) => own.cluster.method === "ecsq")) {
     if (to !== "container") throw new RangeError(`method "ecsq" is for containers: others are not entropy-coded`);
     warnings.push(...withoutImportance(work, importance));
     const tell = (tensor: string, at: number, of: number) =>
@@ -88,10 +97,13 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
     return planRate({ scope, model, work, kept, nonFinite, importance, sensitivities, warnings, signal, tell }, target);
   }
   const candidates: Candidate[] = [];
+  // biases that calibration puts in take room
+  const shifts = new Map<string, Float32Array>();
   for (const { entry, plan: own, named } of work) {
     checkAborted(signal);
     const rule = ruleFor(entry.name, options.tensors ?? [])?.options;
-    const levels = rule?.levels === undefined && rule?.bits === undefined ? LADDER : [own.levels];
+    const knows = known?.knows(entry.name, entry.shape) ?? true;
+    const levels = rule?.levels === undefined && rule?.bits === undefined && knows ? LADDER : [own.levels];
     if (own.cluster.method !== "optimal") {
       throw new RangeError(`tensor "${entry.name}": a plan is for method "optimal", got "${own.cluster.method}"`);
     }
@@ -101,7 +113,9 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
       if (importance && !weigher)
         warnings.push(`tensor "${entry.name}" has no importance: all its weights count the same`);
       const passes = curveOf(scope, own, levels, weigher !== undefined);
-      const curve = await fulfil(scope, entry, own, weigher, passes, signal);
+      const curve = known
+        ? await outputCurve(scope, model, known, entry, own, levels, shifts)
+        : await fulfil(scope, entry, own, weigher, passes, signal);
       const s = sensitivities[entry.name] ?? 1;
       const found = curve.errors.map((error) => ({ bytes: 0, error: error * s }));
       candidates.push({ entry, plan: own, levels, signal: curve.signal * s, options: found });
@@ -117,7 +131,8 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
     onProgress?.({ phase: "cluster", tensor: entry.name, done, total });
   }
   if (candidates.length === 0) throw new WlqError("unsupported", "no tensor of this model is to be quantized");
-  const sizes = new Sizes(scope, model, to, candidates);
+  const laidOut = (shifts.size > 0 && (await model.shifted?.(shifts))) || model;
+  const sizes = new Sizes(scope, laidOut, to, candidates);
   await sizes.fill();
   const { picks, bytes } = await solve(target, kind, candidates, sizes);
   return resultOf(target, to, model, candidates, picks, bytes, kept, warnings);
@@ -158,6 +173,28 @@ function* curveOf(
   const grouping = groupingOf(scale, shape, axis, groupSize);
   const whole = wholeRun(scope, grouping.count, weighted);
   return yield* curveRun(scope, yield* normalizedRun(scope, whole, grouping), cluster.pins, levels);
+}
+
+/** What the levels would cost in a layer's output, of which the power is 1; of the weights where its inputs are not known. */
+async function outputCurve(
+  scope: EncodeScope,
+  model: Model,
+  known: OpenCalibration,
+  entry: TensorEntry,
+  plan: QuantizePlan,
+  levels: readonly number[],
+  shifts: Map<string, Float32Array>,
+): Promise<Curve> {
+  const { name, shape, axis } = entry;
+  if (known.knows(name, shape)) {
+    const weights = await wholeTensor(scope, entry, entry.dtype as FloatDtype);
+    const curve = await known.curve(name, weights, plan, model.shiftable?.(name) ?? false, levels);
+    if (curve?.shifted) shifts.set(name, new Float32Array(shape[axis] ?? 0));
+    if (curve) return { signal: curve.sensitivity, errors: curve.errors.map((error) => error * curve.sensitivity) };
+  }
+  const passes = curveOf(scope, plan, levels, false);
+  const { signal, errors } = await fulfil(scope, entry, plan, undefined, passes, undefined);
+  return { signal: 1, errors: errors.map((error) => (signal > 0 ? error / signal : 0)) };
 }
 
 /** What outputs take, measured by laying them out without their codes. */

@@ -56,24 +56,16 @@ export const CALIBRATION_LINES: LineOptions = {
   noise: [0, 8],
 };
 
-/** Lines to judge a calibrated model on: faces, sizes and noise that {@link CALIBRATION_LINES} do not have. */
+/**
+ * Lines to judge a calibrated model on: faces, sizes and noise that {@link CALIBRATION_LINES} do not have. Faces are those
+ * of which the float model reads 95 % of the characters (what it guesses, others guess differently), and the only other
+ * Chinese one, of which it reads 80 %.
+ */
 export const UNSEEN_LINES: LineOptions = {
   ...LINE_DEFAULTS,
   seed: 2001,
-  count: 180,
-  fonts: [
-    "mono",
-    "mono-bold",
-    "sans-bold",
-    "sans-oblique",
-    "sans-narrow",
-    "serif-bold",
-    "serif-italic",
-    "serif-narrow",
-    "kuaile",
-    "kuaile",
-    "kuaile",
-  ],
+  count: 90,
+  fonts: ["mono", "mono-bold", "sans-bold", "serif-bold", "serif-italic", "kuaile"],
   size: [0.4, 0.47],
   noise: [9, 20],
 };

@@ -3,12 +3,15 @@ import type { Coding } from "../codebook.ts";
 import { countOutputs } from "../formats/layer.ts";
 import type { RoundFormat } from "../tensor.ts";
 import type { CalibrateScope } from "../wasm/calibrate.ts";
+import { shrinkageOf } from "./shrinkage.ts";
 import type { LayerStatistics } from "./statistics.ts";
 
 /** How codes are chosen. */
 export interface CompensateOptions {
   /** Added to the covariance's diagonal, as a share of its mean. */
   readonly damping: number;
+  /** Share of the samples that counts as independent of each other, see `shrinkageOf`; 0: the covariance is as it is. */
+  readonly independent: number;
   /** Turns of refinement: values by least squares, then codes by coordinate descent. */
   readonly turns: number;
   /** Most sweeps of the descent a turn. */
@@ -118,7 +121,16 @@ export class Blocks {
   damping(group: number): number {
     let sum = 0;
     for (const x of this.diagonal(group)) sum += x;
-    return (this.options.damping * sum) / this.columns;
+    const { covariance, samples } = this.statistics;
+    const { damping, independent } = this.options;
+    const columns = this.columns;
+    const base = (damping * sum) / columns;
+    if (!covariance || independent === 0) return base;
+    const count = (columns * (columns + 1)) / 2;
+    const own = covariance.subarray(group * count, (group + 1) * count);
+    let trace = 0;
+    for (let c = 0, at = 0; c < columns; at += columns - c++) trace += own[at] as number;
+    return base + (shrinkageOf(own, columns, samples * independent) * trace) / columns;
   }
 
   /** Puts the columns of a group in the order of what an error in them costs, the dearest last. */

@@ -12,6 +12,10 @@ export interface Compensated {
   readonly scale: Float32Array | undefined;
   readonly codes: Uint8Array;
   readonly output: OutputError;
+  /** Error power over output power to expect of other inputs: by the damped matrix. */
+  readonly expected: number;
+  /** The outputs' power, all outputs together. */
+  readonly power: number;
   readonly shift: Float32Array | undefined;
 }
 
@@ -67,6 +71,8 @@ function choose(b: Blocks): Compensated {
     scale: b.scale,
     codes: b.scope.u8(b.codes, b.outputs * b.columns).slice(),
     output: { sqnrDb: decibel(error), nearestDb: decibel(nearest) },
+    power,
+    expected: expectedOf(b, parts, error, power),
     shift: b.options.shiftable ? shiftOf(b, each) : undefined,
   };
 }
@@ -79,6 +85,19 @@ function powerOf(b: Blocks, part: Part): number {
     power += b.form(b.block, lanes, part);
   });
   return power;
+}
+
+/** Error over power, both by the damped matrices: but for a factor those are what is known of other inputs. */
+function expectedOf(b: Blocks, parts: readonly Part[], error: number, power: number): number {
+  let [most, all] = [error, power];
+  for (const part of parts) {
+    b.arrange(part.group);
+    b.eachBlock(part, (lanes) => {
+      most += part.damping * b.dots(b.errors, b.errors, lanes);
+      all += part.damping * b.dots(b.block, b.block, lanes);
+    });
+  }
+  return all > 0 ? most / all : 0;
 }
 
 /** Codes of a part's outputs from the weights, by planes or each to its nearest value; returns the error. */

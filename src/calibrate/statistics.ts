@@ -56,12 +56,12 @@ export async function saveStatistics(list: readonly LayerStatistics[], sink: Sin
   };
   for (const statistics of list) {
     const { layer, samples, mean, covariance } = statistics;
-    const { weight, groups, columns, layout, shape, kind } = layer;
+    const { weight, groups, columns, layout, shape, kind, logits } = layer;
     const importance = importanceOf(statistics);
     add(weight, importance.shape, importance.data);
     if (kind !== "lookup") add(`${weight}.mean`, [groups, columns], mean);
     if (covariance) add(`${weight}.covariance`, [groups, covariance.length / groups], covariance);
-    layers[weight] = { kind, shape, layout, groups, samples };
+    layers[weight] = { kind, shape, layout, groups, samples, ...(logits ? { logits } : {}) };
   }
   const head = safetensorsHead(tensors, { [KEY]: JSON.stringify(layers) });
   return await writeAll([{ sink, segments: [head, ...content] }]);
@@ -100,11 +100,21 @@ export class StatisticsFile {
       const layout = field("layout", (x): x is Layer["layout"] => x === "outer" || x === "inner");
       const kind = field("kind", (x): x is Layer["kind"] => x === "conv" || x === "product" || x === "lookup");
       const samples = field("samples", isSize);
+      const logits = field("logits", (x): x is boolean | undefined => x === undefined || typeof x === "boolean");
       const columns = layout === "inner" ? shape.slice(0, -1) : shape.slice(1);
       const product = columns.reduce((a, b) => a * b, 1);
       if (groups < 1 || (layout === "inner" && groups !== 1) || (shape[0] ?? 0) % groups !== 0)
         throw malformed(weight, `${groups} groups in the statistics`);
-      layers.set(weight, { weight, shape, layout, kind, groups, columns: product, samples });
+      layers.set(weight, {
+        weight,
+        shape,
+        layout,
+        kind,
+        groups,
+        columns: product,
+        samples,
+        ...(logits ? { logits } : {}),
+      });
     }
     return new StatisticsFile(bytes, tensors, layers);
   }

@@ -231,7 +231,8 @@ How weights are quantized
   --start WHAT, --steps N  for lloyd: linear or quantile, and the most steps
   --target-bits B          for ecsq, which weighs error against entropy-coded size: bits a weight, codebook and scales
                            counted; or --target-sqnr DB; or --lambda L, the squared error that a bit is worth
-  --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw
+  --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw;
+                           with a target size or for plan: levels, too
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
                            shapes that broadcast to them (squared gradients; a mean square per input)
 

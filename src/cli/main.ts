@@ -102,7 +102,7 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
       onProgress: view.update,
       signal,
     };
-    const plan = await planFor(line, source, files, importance);
+    const plan = await planFor(line, source, files, { importance, statistics });
     // a plan that was made for these options holds them; one from a file stands for itself
     const { to, nonFinite } = line.compress;
     const made = { ...(to ? { to } : {}), ...(nonFinite ? { nonFinite } : {}) };
@@ -135,10 +135,12 @@ async function runPlan(line: CommandLine, signal: AbortSignal): Promise<number> 
   const folder = folderResolver(input);
   const view = progressView(line.quiet);
   let importance: Awaited<ReturnType<typeof fileSource>> | undefined;
+  let statistics: Awaited<ReturnType<typeof fileSource>> | undefined;
   try {
     importance = line.importance === undefined ? undefined : await fileSource(line.importance);
+    statistics = line.calibration === undefined ? undefined : await fileSource(line.calibration);
     const files = { formats: FORMATS, resolve: folder.resolve, onProgress: view.update, signal };
-    const found = await makePlan(line, source, files, importance);
+    const found = await makePlan(line, source, files, { importance, statistics });
     view.stop();
     if (line.json) return sayJson(found);
     for (const warning of found.warnings) process.stderr.write(`wlq: ${plain(warning)}\n`);
@@ -147,6 +149,7 @@ async function runPlan(line: CommandLine, signal: AbortSignal): Promise<number> 
     view.stop();
     await source.close();
     await importance?.close();
+    await statistics?.close();
     await folder.closeAll();
   }
 }

@@ -1,6 +1,7 @@
 // plan: bits where they matter, on the command line: what is to be reached, the table, the file.
 import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { calibration } from "../calibrate/calibration.ts";
 import type { FileOptions } from "../compress.ts";
 import { WlqError } from "../error.ts";
 import type { Source } from "../io/source.ts";
@@ -42,25 +43,35 @@ function targetOf({ targetSize, compress }: CommandLine): PlanTarget {
   throw new UsageError("a plan takes one of --target-size, --target-bits and --target-sqnr");
 }
 
-function optionsOf({ compress }: CommandLine, files: FileOptions, importance: Source | undefined): PlanOptions {
+/** What says where an error costs most: one file of the two, or none. */
+export interface Costs {
+  readonly importance: Source | undefined;
+  /** Statistics of calibration. */
+  readonly statistics: Source | undefined;
+}
+
+function optionsOf({ compress }: CommandLine, files: FileOptions, { importance, statistics }: Costs): PlanOptions {
   const { targetBits: _, targetSqnr: __, to, entropy, ...select } = compress;
   if (to === "dense") throw new UsageError("--to dense has the size of the input, whatever the levels");
-  // where codes are entropy-coded, what counts is what a bit may cost
-  const method = select.method ?? (to === "onnx" || entropy === "none" ? "optimal" : "ecsq");
+  // where codes are entropy-coded, what counts is what a bit may cost; calibration measures numbers of levels
+  const byLevels = to === "onnx" || entropy === "none" || statistics !== undefined;
+  const method = select.method ?? (byLevels ? "optimal" : "ecsq");
   if (method === "ecsq" && entropy === "none") {
     throw new UsageError("--method ecsq is for entropy-coded codes: not with --entropy none");
   }
-  return { ...select, method, ...files, ...(to ? { to } : {}), ...(importance ? { importance } : {}) };
+  return {
+    ...select,
+    method,
+    ...files,
+    ...(to ? { to } : {}),
+    ...(importance ? { importance } : {}),
+    ...(statistics ? { calibration: calibration(statistics) } : {}),
+  };
 }
 
 /** Makes the plan of `wlq plan`, and writes it where `--output` says. */
-export async function makePlan(
-  line: CommandLine,
-  source: Source,
-  files: FileOptions,
-  importance: Source | undefined,
-): Promise<Plan> {
-  const found = await plan(source, targetOf(line), optionsOf(line, files, importance));
+export async function makePlan(line: CommandLine, source: Source, files: FileOptions, costs: Costs): Promise<Plan> {
+  const found = await plan(source, targetOf(line), optionsOf(line, files, costs));
   if (line.output !== undefined) {
     await writeFile(line.output, `${JSON.stringify(found, null, 1)}\n`).catch((cause: Error) => {
       throw new WlqError("io", `writing failed: ${cause.message}`, { cause });
@@ -74,7 +85,7 @@ export async function planFor(
   line: CommandLine,
   source: Source,
   files: FileOptions,
-  importance: Source | undefined,
+  costs: Costs,
 ): Promise<Plan | undefined> {
   const { planFile, targetSize } = line;
   if (planFile !== undefined && targetSize !== undefined) {
@@ -86,7 +97,7 @@ export async function planFor(
   if (targetBits !== undefined || targetSqnr !== undefined) {
     throw new UsageError("--target-size is for the whole model: give no other target beside it");
   }
-  return plan(source, { bytes: sizeOf("target-size", targetSize) }, optionsOf(line, files, importance));
+  return plan(source, { bytes: sizeOf("target-size", targetSize) }, optionsOf(line, files, costs));
 }
 
 async function readPlan(path: string): Promise<Plan> {

@@ -25,6 +25,8 @@ export interface Layer {
   readonly kind: "conv" | "product" | "lookup";
   /** Present for a convolution. */
   readonly conv?: ConvGeometry;
+  /** Whether its outputs become the model's probabilities: then their error counts as it is, not beside their power. */
+  readonly logits?: boolean;
 }
 
 /** Outputs of a layer. */

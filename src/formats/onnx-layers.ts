@@ -24,6 +24,7 @@ export function layersOf(state: OnnxState): OnnxLayer[] {
     if (item.constant?.scope === main && item.entry) weights.set(item.constant.name, item);
   }
   const uses = countUses(state.file.scopes);
+  const isLogits = logitsOf(main);
   return main.nodes.flatMap((node) => {
     const place = node.op === "Gather" ? 0 : 1;
     const weight = node.inputs[place] ?? "";
@@ -31,8 +32,31 @@ export function layersOf(state: OnnxState): OnnxLayer[] {
     const item = weights.get(weight);
     if (!input || !item || uses.get(weight) !== 1 || weights.has(input) || !isStandard(node.domain)) return [];
     const layer = layerOf(node, item);
-    return layer ? [{ ...layer, input, node }] : [];
+    const logits = isLogits(node.outputs[0]);
+    return layer ? [{ ...layer, input, node, ...(logits ? { logits } : {}) }] : [];
   });
+}
+
+// Operators that leave each value what it is, but for a constant; and those that make probabilities of them.
+const KEEPS = new Set(["Add", "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"]);
+const PROBABILITIES = new Set(["Softmax", "LogSoftmax", "Sigmoid"]);
+const HOPS = 8;
+
+/** Whether a value becomes probabilities that the graph puts out, with nothing that calculates in between. */
+function logitsOf({ nodes, outputs }: Scope): (value: string | undefined) => boolean {
+  const readers = new Map<string, Node[]>();
+  for (const node of nodes) for (const name of node.inputs) readers.set(name, [...(readers.get(name) ?? []), node]);
+  return (value) => {
+    let made = false;
+    for (let hops = 0, name = value; name !== undefined && hops < HOPS; hops++) {
+      if (outputs.has(name)) return made;
+      const [next, another] = readers.get(name) ?? [];
+      if (!next || another || !(KEEPS.has(next.op) || (!made && PROBABILITIES.has(next.op)))) return false;
+      made ||= PROBABILITIES.has(next.op);
+      name = next.outputs[0];
+    }
+    return false;
+  };
 }
 
 /** How often each value is read, in all scopes. */

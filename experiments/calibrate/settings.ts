@@ -1,0 +1,55 @@
+// Settings: the ways to quantize that are compared, and what was to be shown.
+import type { TensorRule } from "../../src/select.ts";
+
+/** How the weights share values. */
+export type Sharing = "layer" | "channel";
+
+/** What is known of the inputs when codes are chosen. */
+export type Known = "nothing" | "squares" | "all";
+
+export interface Setting {
+  readonly sharing: Sharing;
+  readonly levels: number;
+  readonly known: Known;
+}
+
+/** `layer`: one codebook a layer and a scale a channel; `channel`: a codebook a channel. */
+export const SHARING: Readonly<Record<Sharing, object>> = {
+  layer: { scale: "channel" },
+  channel: { granularity: "channel" },
+};
+
+export const KNOWN: Readonly<Record<Known, string>> = {
+  nothing: "plain",
+  squares: "diagonal",
+  all: "calibrated",
+};
+
+export const SETTINGS: readonly Setting[] = (["layer", "channel"] as const).flatMap((sharing) =>
+  [16, 8].flatMap((levels) => (["nothing", "squares", "all"] as const).map((known) => ({ sharing, levels, known }))),
+);
+
+/** Depthwise convolutions get 256 levels in every setting, so that all leave the same to compare. */
+export function depthwiseRule(names: readonly string[]): TensorRule {
+  const escaped = names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  return { match: new RegExp(`^(${escaped.join("|")})$`), options: { levels: 256 } };
+}
+
+/** What the calibrated settings were to reach on all lines. */
+export interface Goal {
+  readonly sharing: Sharing;
+  readonly levels: number;
+  readonly characters?: number;
+  readonly meanKl: number;
+  /** Whole model, entropy-coded. */
+  readonly bytes?: number;
+}
+
+export const GOALS: readonly Goal[] = [
+  { sharing: "layer", levels: 16, characters: 0.988, meanKl: 0.07, bytes: 1.4e6 },
+  { sharing: "layer", levels: 8, characters: 0.98, meanKl: 0.16 },
+  { sharing: "channel", levels: 16, meanKl: 0.02 },
+  { sharing: "channel", levels: 8, meanKl: 0.1 },
+];
+
+export const COST_GOALS = { seconds: 12, peakBytes: 400e6, gflops: 6 } as const;
