@@ -1,6 +1,6 @@
 // Planner: bits where they matter. Finds how many levels each tensor of a model gets for a size or an error in all.
 import { fewestBytes, frontier, leastError, type Option } from "./allocate.ts";
-import type { Calibration, OpenCalibration } from "./calibration.ts";
+import type { Calibration } from "./calibration.ts";
 import { type Coding, codebookGroups, groupingOf, sqnrOf } from "./codebook.ts";
 import { type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
 import { type Curve, curveGroups, curveRun } from "./curve.ts";
@@ -12,15 +12,15 @@ import { checkAborted } from "./io/sink.ts";
 import { byteSource, type Source } from "./io/source.ts";
 import { openModel } from "./open.ts";
 import type { QuantizePlan } from "./options.ts";
+import { outputCurve, overItsSignal } from "./output-curve.ts";
 import { type Passes, wholeRun } from "./passes.ts";
 import type { Plan, PlannedTensor, PlanTarget, TradeOff } from "./plan.ts";
 import { planRate } from "./rate-plan.ts";
 import { normalizedRun } from "./scale.ts";
 import { ruleFor, type SelectOptions } from "./select.ts";
-import { countElements, type FloatDtype } from "./tensor.ts";
+import { countElements } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
 import { loadWork } from "./wasm/work.ts";
-import { wholeTensor } from "./weights.ts";
 import { workOn } from "./work.ts";
 
 export interface PlanOptions extends Omit<SelectOptions, "levels" | "bits">, FileOptions {
@@ -113,9 +113,9 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
       if (importance && !weigher)
         warnings.push(`tensor "${entry.name}" has no importance: all its weights count the same`);
       const passes = curveOf(scope, own, levels, weigher !== undefined);
-      const curve = known
-        ? await outputCurve(scope, model, known, entry, own, levels, shifts)
-        : await fulfil(scope, entry, own, weigher, passes, signal);
+      const seen = known && (await outputCurve(scope, model, known, entry, own, levels, shifts));
+      const plain = seen ?? (await fulfil(scope, entry, own, weigher, passes, signal));
+      const curve = known && !seen ? overItsSignal(plain) : plain;
       const s = sensitivities[entry.name] ?? 1;
       const found = curve.errors.map((error) => ({ bytes: 0, error: error * s }));
       candidates.push({ entry, plan: own, levels, signal: curve.signal * s, options: found });
@@ -173,28 +173,6 @@ function* curveOf(
   const grouping = groupingOf(scale, shape, axis, groupSize);
   const whole = wholeRun(scope, grouping.count, weighted);
   return yield* curveRun(scope, yield* normalizedRun(scope, whole, grouping), cluster.pins, levels);
-}
-
-/** What the levels would cost in a layer's output, of which the power is 1; of the weights where its inputs are not known. */
-async function outputCurve(
-  scope: EncodeScope,
-  model: Model,
-  known: OpenCalibration,
-  entry: TensorEntry,
-  plan: QuantizePlan,
-  levels: readonly number[],
-  shifts: Map<string, Float32Array>,
-): Promise<Curve> {
-  const { name, shape, axis } = entry;
-  if (known.knows(name, shape)) {
-    const weights = await wholeTensor(scope, entry, entry.dtype as FloatDtype);
-    const curve = await known.curve(name, weights, plan, model.shiftable?.(name) ?? false, levels);
-    if (curve?.shifted) shifts.set(name, new Float32Array(shape[axis] ?? 0));
-    if (curve) return { signal: curve.sensitivity, errors: curve.errors.map((error) => error * curve.sensitivity) };
-  }
-  const passes = curveOf(scope, plan, levels, false);
-  const { signal, errors } = await fulfil(scope, entry, plan, undefined, passes, undefined);
-  return { signal: 1, errors: errors.map((error) => (signal > 0 ? error / signal : 0)) };
 }
 
 /** What outputs take, measured by laying them out without their codes. */

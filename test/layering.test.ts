@@ -120,6 +120,7 @@ const DRIVERS = names(
   "init",
   "inspect",
   "open",
+  "output-curve",
   "planner",
   "quantize",
   "rate-plan",

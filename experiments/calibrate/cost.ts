@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import process from "node:process";
 import { promisify } from "node:util";
-import { calibrateBinary, calibrateScope } from "../../src/wasm/calibrate.ts";
+import { calibrateScope, loadCalibrate } from "../../src/wasm/calibrate.ts";
 
 export interface Cost {
   /** Reading the model, running it on the lines, summing up, statistics file: processor time of the process. */
@@ -38,7 +38,7 @@ const CALLS = 60;
 
 /** Multiplications and additions a second of the rank-k update, in 10^9; the best of five. */
 export async function measureGflops(): Promise<number> {
-  if (!calibrateBinary.ready) await calibrateBinary.load();
+  await loadCalibrate();
   const scope = calibrateScope();
   const panels = COLUMNS / 8;
   const at = scope.reserve(256 * panels * (panels + 1));

@@ -46,6 +46,7 @@ export async function quantized(
   const options = {
     formats: [onnx()],
     levels,
+    entropy: "none" as const,
     ...SHARING[sharing],
     tensors: [depthwiseRule(depthwise)],
     ...(known === "squares" ? { importance: statistics } : {}),
