@@ -17,7 +17,7 @@ export async function entropyCoding(weights: Float32Array, levels: number): Prom
   const codes = unpackCodes(q);
   const join = levels <= 16 ? 2 : 1;
   const symbols = levels ** join;
-  const coder = await entropyScope();
+  const coder = await entropyScope({});
   const count = weights.length;
   const codesAt = coder.reserve(BLOCK);
   const symbolsAt = coder.reserve(BLOCK);

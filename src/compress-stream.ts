@@ -12,6 +12,7 @@ import { openImportance } from "./importance.ts";
 import type { Inlet } from "./io/inlet.ts";
 import { type LazySegment, segmentChunks } from "./io/segment.ts";
 import { checkBuffer, type StreamPair, through } from "./io/through.ts";
+import { oneOf } from "./options.ts";
 import type { Report } from "./report.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import { encodeBinary, encodeScope } from "./wasm/encode.ts";
@@ -47,7 +48,7 @@ export function compressStream(options: CompressStreamOptions = {}): CompressStr
     if (key in options) throw new RangeError(`compressStream has no option ${key}: use compress with random access`);
   }
   const { to = "container" } = options;
-  if (to !== "container" && to !== "dense") throw new RangeError(`to must be one of container, dense, got ${to}`);
+  oneOf("to", to, ["container", "dense"]);
   let settle: { resolve(report: Report): void; reject(reason: unknown): void };
   const report = new Promise<Report>((resolve, reject) => {
     settle = { resolve, reject };

@@ -10,7 +10,7 @@ import { type ImportanceOf, type ImportanceTensor, openImportance } from "./impo
 import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
 import { openModel } from "./open.ts";
-import type { QuantizePlan } from "./options.ts";
+import { oneOf, type QuantizePlan } from "./options.ts";
 import { importanceFault, type Passes } from "./passes.ts";
 import type { Plan } from "./plan.ts";
 import { clusterTensor } from "./quantize.ts";
@@ -103,9 +103,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     entropy = options.plan ? (options.plan.entropy ?? "none") : "auto",
     ...select
   } = options;
-  if (entropy !== "auto" && entropy !== "none") {
-    throw new RangeError(`entropy must be one of auto, none, got ${String(entropy)}`);
-  }
+  oneOf("entropy", entropy, ["auto", "none"]);
   if (importanceSource && calibration) throw new RangeError("importance and calibration exclude each other");
   const bytes = byteSource(source);
   const model = await openModel(bytes, formats, { resolve });
@@ -132,16 +130,18 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     checkAborted(signal);
     const count = countElements(entry.shape);
     progress("cluster", entry.name, 0);
+    let found: Clustered | undefined;
     try {
       if (known?.knows(entry.name, entry.shape)) {
         const weights = await wholeTensor(scope, entry, entry.dtype as FloatDtype);
         const shiftable = model.shiftable?.(entry.name) ?? false;
         const { coding, shift, output } = await known.quantize(entry.name, weights, plan, shiftable);
         if (shift) shifts.set(entry.name, shift);
-        coded.set(entry.name, { entry, coding, importance: undefined, ...(output ? { output } : {}) });
+        found = { entry, coding, importance: undefined, ...(output ? { output } : {}) };
       } else {
-        coded.set(entry.name, await cluster(scope, entry, plan, importance?.(entry), signal));
+        found = await cluster(scope, entry, plan, importance?.(entry), signal);
       }
+      coded.set(entry.name, found);
     } catch (error) {
       if (!(error instanceof WlqError) || error.code !== "non-finite") throw error;
       if (named && nonFinite === "error") {
@@ -154,7 +154,6 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
       done += shrink ? 3 * count : count;
     }
     progress("cluster", entry.name, count);
-    const found = coded.get(entry.name);
     if (shrink && found)
       found.entropy = await entropyCode(scope, found, signal, (n) => progress("code", entry.name, n));
   }

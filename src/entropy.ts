@@ -1,6 +1,6 @@
 // Entropy: what an entropy coder makes of a tensor's codes: the share of every symbol, exact sizes, and the blocks.
 
-import { bitsForLevels, packedBytes } from "./codebook.ts";
+import { bitsForLevels, packedBytes, type QuantizationStats } from "./codebook.ts";
 import { type Clustered, codedTiles, type EntropyCode } from "./coded.ts";
 import { TANS_BLOCK } from "./container/coding.ts";
 import type { LazySegment } from "./io/segment.ts";
@@ -24,15 +24,16 @@ export async function entropyCode(
   const count = countElements(shape);
   const packed = packedBytes(count, bitsForLevels(levels));
   const blocks = Math.ceil(count / TANS_BLOCK);
-  const own = await entropyScope();
-  const candidates = [];
+  const own = await entropyScope(scope);
+  let best: { join: number; shares: Uint16Array; head: number[]; cost: number } | undefined;
   for (const [join, tallies] of await talliesOf(own, scope, clustered, signal, tell)) {
     const { shares, bits } = shareStates(own, tallies);
-    const bytes = bits / 8 + shareBytes(shares).length + 15 * blocks;
-    if (bytes < packed) candidates.push({ join, shares, bytes });
+    const head = shareBytes(shares);
+    const bytes = bits / 8 + head.length + 15 * blocks;
+    // of two that are as good, the one that decodes faster: with more codes a symbol
+    const cost = bytes * (1 - 0.001 * join);
+    if (bytes < packed && !(best && best.cost <= cost)) best = { join, shares, head, cost };
   }
-  // of two that are as good, the one that decodes faster: with more codes a symbol
-  const [best] = candidates.sort((a, b) => a.bytes * (1 - 0.001 * a.join) - b.bytes * (1 - 0.001 * b.join));
   if (!best) {
     tell(count);
     return undefined;
@@ -41,13 +42,12 @@ export async function entropyCode(
   for await (const block of entropyBlocks(scope, clustered, best, signal, tell)) sizes.push(block.length);
   // the last block's size holds the zeros behind it
   const before = codebook.length * 4 + (scale ? scale.values.length * 2 : 0);
-  const shares = shareBytes(best.shares);
-  const unpadded = shares.length + 3 * blocks + sizes.reduce((sum, size) => sum + size, 0);
+  const unpadded = sizes.reduce((sum, size) => sum + size, best.head.length + 3 * blocks);
   const padding = -(before + unpadded) & 7;
   const byteLength = unpadded + padding;
   if (byteLength >= packed) return undefined;
   sizes.push((sizes.pop() as number) + padding);
-  const tables = Uint8Array.from([...shares, ...sizes.flatMap((n) => [n & 255, (n >> 8) & 255, n >> 16])]);
+  const tables = Uint8Array.from([...best.head, ...sizes.flatMap((n) => [n & 255, (n >> 8) & 255, n >> 16])]);
   const segment: EntropyCode["segment"] = (...how) => entropySegment({ ...best, tables, byteLength }, ...how);
   return { join: best.join, tables, segment };
 }
@@ -64,20 +64,25 @@ async function talliesOf(
   const most = [8, 4, 2, 1].find((join) => levels ** join <= 256) as number;
   const joins = [...new Set([1, most])];
   const tallies = new Map(joins.map((join) => [join, new Float64Array(levels ** join)]));
-  const codes = own.reserve(TANS_BLOCK);
-  const symbols = own.reserve(TANS_BLOCK);
-  const counts = own.reserve(1024);
-  const scratch = own.reserve(4096);
-  for await (const { coder, count } of codedTiles(scope, clustered, signal)) {
-    own.u8(codes, count).set(scope.u8(coder.codes, count));
-    for (const [join, sums] of tallies) {
-      own.kernels.joinCodes(symbols, codes, count, levels, join);
-      own.i32(counts, 256).fill(0);
-      own.kernels.tallySymbols(counts, symbols, Math.ceil(count / join), scratch);
-      const found = own.i32(counts, 256);
-      for (let s = 0; s < sums.length; s++) (sums[s] as number) += found[s] as number;
+  const mark = own.mark();
+  try {
+    const codes = own.reserve(TANS_BLOCK);
+    const symbols = own.reserve(TANS_BLOCK);
+    const counts = own.reserve(1024);
+    const scratch = own.reserve(4096);
+    for await (const { coder, count } of codedTiles(scope, clustered, signal)) {
+      own.u8(codes, count).set(scope.u8(coder.codes, count));
+      for (const [join, sums] of tallies) {
+        own.kernels.joinCodes(symbols, codes, count, levels, join);
+        own.i32(counts, 256).fill(0);
+        own.kernels.tallySymbols(counts, symbols, Math.ceil(count / join), scratch);
+        const found = own.i32(counts, 256);
+        for (let s = 0; s < sums.length; s++) (sums[s] as number) += found[s] as number;
+      }
+      tell(count);
     }
-    tell(count);
+  } finally {
+    own.release(mark);
   }
   return tallies;
 }
@@ -109,29 +114,34 @@ async function* entropyBlocks(
 ): AsyncGenerator<Uint8Array, void, void> {
   const { levels, shape } = clustered.coding;
   const total = countElements(shape);
-  const own = await entropyScope();
+  const own = await entropyScope(scope);
   const { kernels } = own;
-  const table = own.reserve(STATES * 2);
-  const steps = own.reserve(shares.length * 8);
-  const codes = own.reserve(TANS_BLOCK);
-  const symbols = own.reserve(Math.ceil(TANS_BLOCK / join) + 3);
-  // 13 bits a symbol at most
-  const room = Math.ceil(TANS_BLOCK / join / 4) * 7 + 20;
-  const out = own.reserve(room);
-  const scratch = own.reserve(Math.max(room, STATES * 4));
-  own.u16(symbols, shares.length).set(shares);
-  kernels.tansEncodeTable(table, steps, symbols, shares.length, scratch);
-  for await (const { coder, start, count } of codedTiles(scope, clustered, signal, TANS_BLOCK)) {
-    const from = start % TANS_BLOCK;
-    const end = start + count;
-    own.u8(codes, count).set(scope.u8(coder.codes, count));
-    kernels.joinCodes(symbols + from / join, codes, count, levels, join);
-    tell(count);
-    if (end % TANS_BLOCK !== 0 && end < total) continue;
-    const n = Math.ceil((from + count) / join);
-    // the last symbol again where the last round of four is not full
-    own.u8(symbols + n, 3).fill(own.u8(symbols + n - 1, 1)[0] as number);
-    yield own.u8(out, kernels.tansEncode(out, symbols, n, table, steps, scratch));
+  const mark = own.mark();
+  try {
+    const table = own.reserve(STATES * 2);
+    const steps = own.reserve(shares.length * 8);
+    const codes = own.reserve(TANS_BLOCK);
+    const symbols = own.reserve(Math.ceil(TANS_BLOCK / join) + 3);
+    // 13 bits a symbol at most
+    const room = Math.ceil(TANS_BLOCK / join / 4) * 7 + 20;
+    const out = own.reserve(room);
+    const scratch = own.reserve(Math.max(room, STATES * 4));
+    own.u16(symbols, shares.length).set(shares);
+    kernels.tansEncodeTable(table, steps, symbols, shares.length, scratch);
+    for await (const { coder, start, count } of codedTiles(scope, clustered, signal, TANS_BLOCK)) {
+      const from = start % TANS_BLOCK;
+      const end = start + count;
+      own.u8(codes, count).set(scope.u8(coder.codes, count));
+      kernels.joinCodes(symbols + from / join, codes, count, levels, join);
+      tell(count);
+      if (end % TANS_BLOCK !== 0 && end < total) continue;
+      const n = Math.ceil((from + count) / join);
+      // the last symbol again where the last round of four is not full
+      own.u8(symbols + n, 3).fill(own.u8(symbols + n - 1, 1)[0] as number);
+      yield own.u8(out, kernels.tansEncode(out, symbols, n, table, steps, scratch));
+    }
+  } finally {
+    own.release(mark);
   }
 }
 
@@ -157,9 +167,8 @@ function entropySegment(code: Code, ...how: Parameters<EntropyCode["segment"]>):
         yield block.slice();
       }
       if (left > 0) yield new Uint8Array(left);
-      const { stats } = clustered;
-      if (!stats) return;
-      // what is stored now, without the zeros behind
+      // what is stored now, without the zeros behind; the last tile has left the statistics
+      const stats = clustered.stats as QuantizationStats;
       const bits = ((byteLength - left) * 8) / stats.count;
       clustered.stats = { ...stats, bitsPerWeight: bits + stats.tableBitsPerWeight };
     },

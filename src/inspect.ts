@@ -27,6 +27,8 @@ export interface InspectedTensor {
   readonly bits?: number;
   readonly granularity?: string;
   readonly scale?: string;
+  /** `packed`, codes of `bits` each, or `tans`, entropy-coded. */
+  readonly coding?: "packed" | "tans";
   /** For plain tensors: whether the default selection would quantize it, size apart. */
   readonly weight?: boolean;
 }
@@ -76,8 +78,8 @@ async function inspectContainer(source: ByteSource): Promise<Inspection> {
   const tensors = [...header.tensors.values()].map((tensor): InspectedTensor => {
     const { name, dtype, shape, byteLength } = tensor;
     if (!isCoded(tensor)) return { name, dtype, shape, byteLength };
-    const { levels, bits, granularity, scale } = tensor;
-    return { name, dtype, shape, byteLength, levels, bits, granularity, scale };
+    const { levels, bits, granularity, scale, coding } = tensor;
+    return { name, dtype, shape, byteLength, levels, bits, granularity, scale, coding };
   });
   return {
     format: header.format,

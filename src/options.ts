@@ -171,7 +171,8 @@ function targetOf(options: QuantizeOptions, method: Method): RateTarget | undefi
   return { kind: TARGETS[key], value };
 }
 
-function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
+/** `value` where it is allowed; a RangeError with both otherwise. */
+export function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
   if (!allowed.includes(value))
     throw new RangeError(`${name} must be one of ${allowed.join(", ")}, got ${String(value)}`);
   return value;

@@ -56,8 +56,9 @@ interface Candidate {
 }
 
 /**
- * Chooses levels for every tensor (with `method: "ecsq"`, what a bit may cost in all of them) such that the error of all is least for a size, or the size for an error. Which tensors
- * are quantized, and by which granularity and scale, is as in `compress`; a rule that gives levels is kept.
+ * Chooses levels for every tensor (with `method: "ecsq"`, what a bit may cost in all of them) such that the error of all
+ * is least for a size, or the size for an error. Which tensors are quantized, and by which granularity and scale, is as in
+ * `compress`; a rule that gives levels is kept.
  *
  * @throws WlqError `unsupported` where the target is out of reach, with the range; RangeError for wrong options
  * @example
@@ -87,10 +88,10 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
   // the price of a bit is what is looked for
   const { work, kept } = workOn(model, select.method === "ecsq" ? { ...select, lambda: 1 } : select, known);
   const total = work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
+  warnings.push(...withoutImportance(work, importance));
   let done = 0;
   if (!known && work.length > 0 && work.every(({ plan: own }) => own.cluster.method === "ecsq")) {
     if (to !== "container") throw new RangeError(`method "ecsq" is for containers: others are not entropy-coded`);
-    warnings.push(...withoutImportance(work, importance));
     const tell = (tensor: string, at: number, of: number) =>
       onProgress?.({ phase: "cluster", tensor, done: at, total: of });
     const { nonFinite = "error" } = options;
@@ -110,8 +111,6 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
     onProgress?.({ phase: "cluster", tensor: entry.name, done, total });
     try {
       const weigher = importance?.(entry);
-      if (importance && !weigher)
-        warnings.push(`tensor "${entry.name}" has no importance: all its weights count the same`);
       const passes = curveOf(scope, own, levels, weigher !== undefined);
       const seen = known && (await outputCurve(scope, model, known, entry, own, levels, shifts));
       const plain = seen ?? (await fulfil(scope, entry, own, weigher, passes, signal));

@@ -17,8 +17,7 @@ import type { EncodeScope } from "./wasm/encode.ts";
 import { WeightReader } from "./weights.ts";
 import type { Work } from "./work.ts";
 
-// A decibel is worth so many bits.
-const BITS_PER_DB = 1 / 6.020599913279624;
+const DB_PER_BIT = 6.020599913279624;
 // What is aimed at, and what is near enough.
 const AIM = 0.997;
 const NEAR = 0.993;
@@ -58,15 +57,18 @@ interface Trial {
 
 /**
  * At the optimum a bit saves as much error in every tensor, so one price is all there is to choose. Sizes are those of the
- * codes, found by coding them, at every price that is tried: some five, since a bit is worth 6.02 dB almost everywhere.
+ * codes, found by coding them, at every price that is tried: mostly three, since a bit is worth 6.02 dB almost everywhere.
  */
 export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan> {
   const weights = task.work.reduce((sum, { entry }) => sum + countElements(entry.shape), 0);
+  const { kernels } = task.scope;
   /** How many bits a weight too many, and whether it will do. */
   const judge = ({ bytes, bits, error, signal }: Trial): { excess: number; kept: boolean; near: boolean } => {
     if (target.sqnrDb !== undefined) {
-      const over = (sqnrOf(signal, error) ?? Number.POSITIVE_INFINITY) - target.sqnrDb;
-      return { excess: (over - AIM_DB) * BITS_PER_DB, kept: over >= 0, near: over >= 0 && over <= NEAR_DB };
+      // not by Math.log10: engines differ, and the price is part of the output
+      const db = error > 0 ? (DB_PER_BIT / 2) * kernels.binaryLogarithm(signal / error) : Number.POSITIVE_INFINITY;
+      const over = db - target.sqnrDb;
+      return { excess: (over - AIM_DB) / DB_PER_BIT, kept: over >= 0, near: over >= 0 && over <= NEAR_DB };
     }
     const [got, most] =
       target.bytes === undefined ? [bits, (target.bitsPerWeight as number) * weights] : [bytes * 8, target.bytes * 8];
@@ -143,7 +145,7 @@ async function firstPrice(task: RateTask, target: PlanTarget, weights: number): 
   const plain = model.tensors.reduce((sum, t) => sum + t.byteLength, 0) - bytesOf(work);
   const bits =
     target.sqnrDb !== undefined
-      ? target.sqnrDb * BITS_PER_DB + 0.25
+      ? target.sqnrDb / DB_PER_BIT + 0.25
       : (target.bitsPerWeight ?? Math.max(0.1, ((target.bytes as number) - plain) * 8) / weights);
   return 1.97 * exp2((counted > 0 ? logs / counted : 0) - 2 * Math.min(12, bits));
 }
@@ -161,7 +163,7 @@ async function tryPrice(task: RateTask, price: number, number: number, weights: 
   for (const item of [...work]) {
     const { entry, plan } = item;
     checkAborted(signal);
-    // most searches take five trials
+    // few searches take more than seven trials
     task.tell(entry.name, weights * Math.min(number, 7) + done, weights * 8);
     done += countElements(entry.shape);
     const s = sensitivities[entry.name] ?? 1;

@@ -109,6 +109,45 @@ test("a stream is restored like a file", async () => {
   expect(Buffer.from(got.bytes()).equals(want.bytes())).toBe(true);
 });
 
+test("Wasm instances are made for an operation, not for a tensor", async () => {
+  const one = random.normals(8192);
+  const many = safetensorsFile(Array.from({ length: 40 }, (_, i) => f32(`w${i}`, [64, 128], one)));
+  const { Instance } = WebAssembly;
+  let made = 0;
+  WebAssembly.Instance = new Proxy(Instance, {
+    construct(target, args) {
+      made++;
+      return Reflect.construct(target, args) as object;
+    },
+  });
+  try {
+    const { bytes, report } = await compressed({ levels: 16, scale: "none" }, many);
+    expect(report.bitsPerWeight).toBeLessThan(4);
+    expect(made).toBeLessThanOrEqual(2);
+    made = 0;
+    await decompress(bytes, memorySink().sink);
+    expect(made).toBeLessThanOrEqual(2);
+    expect(made).toBeGreaterThan(0);
+  } finally {
+    WebAssembly.Instance = Instance;
+  }
+});
+
+test("two files at once do not disturb each other", async () => {
+  const [a, b] = [{ levels: 16 }, { levels: 3 }];
+  const want = [await compressed(a), await compressed(b)];
+  const got = await Promise.all([compressed(a), compressed(b)]);
+  got.forEach(({ bytes }, i) => {
+    expect(Buffer.from(bytes).equals(want[i]?.bytes as Uint8Array)).toBe(true);
+  });
+  const models = await Promise.all(got.map(({ bytes }) => open(bytes)));
+  const both = await Promise.all(models.map((model) => model.tensor("long")));
+  const alone = await Promise.all(want.map(async ({ bytes }) => (await open(bytes)).tensor("long")));
+  both.forEach(({ data }, i) => {
+    expect(Buffer.from(data.buffer).equals(Buffer.from(alone[i]?.data.buffer as ArrayBuffer))).toBe(true);
+  });
+});
+
 test("entropy is auto or none", async () => {
   await expect(compressed({ entropy: "huffman" as "none" })).rejects.toThrow(/entropy must be one of auto, none/);
 });

@@ -107,7 +107,7 @@ export function inspectionText(
       ? t.weight
         ? "weight"
         : ""
-      : `${t.levels} levels, ${t.scale === "none" ? t.granularity : `scale ${t.scale}`}`,
+      : `${t.levels} levels, ${t.scale === "none" ? t.granularity : `scale ${t.scale}`}${t.coding === "tans" ? ", entropy-coded" : ""}`,
     bytesText(t.byteLength),
   ]);
   const kind = compressed ? `wlq container of a ${plain(format)} model` : `${format} model`;

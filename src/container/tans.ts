@@ -18,6 +18,8 @@ const TILE = 16384;
 export type TansKernels = Awaited<ReturnType<typeof import("../../build/tans.simd.js").instantiate>>;
 
 const binary: Binary = { embedded };
+// one instance a container, which does one thing at a time, for all its tensors; by its way to read
+const scopes = new WeakMap<object, { readonly scope: Scope<TansKernels>; readonly mark: number }>();
 
 /**
  * Reads the tables of a tensor whose `join` and `tables` nobody has checked. Throws `malformed`.
@@ -40,7 +42,14 @@ export async function tansBlocks(
   }
   const bytes = await read(codes, 0, tables);
   await compile(binary);
-  const scope = new OneScope(instance(binary) as unknown as TansKernels);
+  let own = scopes.get(read);
+  if (!own) {
+    const fresh = new OneScope(instance(binary) as unknown as TansKernels);
+    own = { scope: fresh, mark: fresh.mark() };
+    scopes.set(read, own);
+  }
+  const { scope } = own;
+  scope.release(own.mark);
   const { kernels } = scope;
   const tableAt = scope.reserve(32768);
   const wordsAt = scope.reserve(2048);
@@ -74,10 +83,10 @@ export async function tansBlocks(
   return {
     place: (e) => places[Math.ceil(e / BLOCK)] as number,
     decode(coded, from, start, n) {
-      const own = places[start / BLOCK];
-      if (own !== undefined) {
-        const first = own - (places[from / BLOCK] as number);
-        const block = coded.subarray(first, (places[start / BLOCK + 1] as number) - own + first);
+      const place = places[start / BLOCK];
+      if (place !== undefined) {
+        const first = place - (places[from / BLOCK] as number);
+        const block = coded.subarray(first, (places[start / BLOCK + 1] as number) - place + first);
         scope.u8(blockAt, BLOCK_BYTES).set(block.subarray(0, BLOCK_BYTES));
       }
       kernels.tansDecode(codesAt, blockAt, tableAt, wordsAt, join, Math.ceil(n / join / 4));

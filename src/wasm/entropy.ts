@@ -9,8 +9,15 @@ export type EntropyScope = WorkScope<EntropyKernels>;
 
 const binary: Binary = { embedded };
 
-/** A scope of its own for work that awaits in between. */
-export async function entropyScope(): Promise<EntropyScope> {
+const scopes = new WeakMap<object, EntropyScope>();
+
+/** The scope that goes with `owner`, the scope of an operation: one instance for all its tensors, gone with it. */
+export async function entropyScope(owner: object): Promise<EntropyScope> {
   await load(binary);
-  return new WorkScope(instantiate(binary) as unknown as EntropyKernels);
+  let scope = scopes.get(owner);
+  if (!scope) {
+    scope = new WorkScope(instantiate(binary) as unknown as EntropyKernels);
+    scopes.set(owner, scope);
+  }
+  return scope;
 }
