@@ -170,7 +170,7 @@ async function main(): Promise<void> {
   await write("mnist-size.svg", sizePlot(results.networks));
   await write(
     "mnist-rounds.svg",
-    roundsPlot(results.networks, ["float", "slq-9", "slq-5", "inq-5", "mlq-3", "prune-slq-5"]),
+    roundsPlot(results.networks, ["float", "slq-9", "slq-5", "inq-5", "mlq-3", "prune-slq-9"]),
   );
   await write("mnist.md", pageOf(results));
   print(`\n${RESULTS}/mnist.md, mnist.json and the plots have all figures.`);
