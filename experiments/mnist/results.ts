@@ -155,9 +155,9 @@ function boundsOf({ network, methods }: NetworkResult): Bound[] {
       if (toOneShot) add(`${name} against one-shot`, "below 0", difference(toOneShot), toOneShot.mean < 0);
       if (toInq) add(`${name} against INQ`, "at most 0", difference(toInq), toInq.mean <= 0);
     }
-    if (family === "prune + SLQ") {
+    if (family === "prune + SLQ" && !method.further) {
       add(`${name}, ratio`, `at least ${ratio}x`, `${own.toFixed(1)}x`, own >= ratio);
-      if (!method.further) add(`${name} against float`, "at most 0", difference(toFloat), toFloat.mean <= 0);
+      add(`${name} against float`, "at most 0", difference(toFloat), toFloat.mean <= 0);
     }
   }
   return bounds;

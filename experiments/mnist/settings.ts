@@ -94,14 +94,17 @@ export const NETWORKS: readonly Network[] = [
       teaching: { temperature: 2, labels: 0 },
     },
     prunings: [
-      { levels: 9, parts: "50%,75%,90%,97%,100%", clusters: "5,9", sparsity: { fc1: 0.905, fc2: 0.87, fc3: 0.6 } },
+      {
+        ...{ levels: 9, parts: "50%,70%,82%,90%,95%,98%,100%", clusters: "5,9" },
+        sparsity: { fc1: 0.9035, fc2: 0.868, fc3: 0.6 },
+      },
       {
         ...{ levels: 5, parts: "50%,75%,90%,97%,100%", clusters: "3,5", further: true },
         sparsity: { fc1: 0.92, fc2: 0.91, fc3: 0.74 },
       },
     ],
     remark:
-      "Pruning with 9 levels was trained anew, longer and a little less sparse, with a float network as long, when the test errors of the other rows were known.",
+      "Pruning with 9 levels was trained anew after a first measurement (42.9x, +0.070 points with 10 epochs): longer, against a float network that is trained as long, and a little less sparse. Its settings were chosen on validation images, among three.",
   },
   {
     name: "lenet-5",
