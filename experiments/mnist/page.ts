@@ -150,7 +150,7 @@ function prunedText({ runs, ratio, levels, further, toFloat }: MethodResult): st
   const costs = `Test error to the float network: ${points(toFloat.mean)} points (${interval(toFloat)})${further ? ", a trade-off, not held to a bound" : ""}.`;
   return `prune + SLQ, ${levels} levels: ${zeros.toFixed(1)} % of the weights are zero; codes ${of("codes")}, tables ${of("tables")}, biases ${of("biases")}: ${of("total")}, ${ratio.toFixed(1)}x.
 ${costs}
-${FURTHEST}x, the furthest published ratio for a LeNet (Choi et al., ICLR 2017), is ${far >= 1 ? `passed, by ${((far - 1) * 100).toFixed(0)} %` : `not reached: ${((1 / far - 1) * 100).toFixed(0)} % more would be needed`}.`;
+${FURTHEST}x, the furthest published ratio for a LeNet (Choi et al., ICLR 2017), is ${far >= 1 ? `passed, by ${((far - 1) * 100).toFixed(0)} %${toFloat.mean > 0 ? ", at that loss" : ""}` : `not reached: ${((1 / far - 1) * 100).toFixed(0)} % more would be needed`}.`;
 }
 
 const kB = (bytes: number): string => `${(bytes / 1e3).toFixed(1)} kB`;
