@@ -4,13 +4,23 @@
  * `codes[i] = number of thresholds < weights[i]`, one byte a code.
  *
  * Reads `4 * count` bytes at `src` and `levels - 1` thresholds (f32, ascending, see codebook.ts), padded with +infinity
- * to 256 entries; writes `count` bytes. `table` is 0, or 65 536 bytes that `assignTable` made for these thresholds.
+ * to `2 * half` entries, a power of two; writes `count` bytes. `scratch`: 1,296 bytes.
  */
-export function assign(codes: usize, src: usize, count: usize, thresholdsAt: usize, levels: i32, table: usize): void {
-  if (levels > 8 && levels <= 16) fourByFour(codes, src, count, thresholdsAt);
-  else if (levels <= 32) linear(codes, src, count, thresholdsAt, levels);
-  else if (table) tabled(codes, src, count, thresholdsAt, table);
-  else halving(codes, src, count, thresholdsAt, 128);
+export function assign(
+  codes: usize,
+  src: usize,
+  count: usize,
+  thresholdsAt: usize,
+  levels: i32,
+  half: usize,
+  scratch: usize,
+): void {
+  if (count >= 16 && levels <= 32) {
+    if (levels > 8 && levels <= 16) fourByFour(codes, src, count, thresholdsAt);
+    else linear(codes, src, count, thresholdsAt, levels);
+  } else if (count < 128 || !gridded(codes, src, count, thresholdsAt, levels, scratch)) {
+    halving(codes, src, count, thresholdsAt, half);
+  }
 }
 
 /**
@@ -27,15 +37,13 @@ export function assignRuns(
   inner: usize,
   groups: usize,
   first: usize,
+  scratch: usize,
 ): void {
   let group = first / inner;
   let left = inner - (first - group * inner);
   for (let i: usize = 0; i < count; ) {
     const run = min(left, count - i);
-    const own = thresholdsAt + ((group * stride) << 2);
-    if (run >= 16 && levels > 8 && levels <= 16) fourByFour(codes + i, src + (i << 2), run, own);
-    else if (run >= 16 && levels <= 32) linear(codes + i, src + (i << 2), run, own, levels);
-    else halving(codes + i, src + (i << 2), run, own, stride >> 1);
+    assign(codes + i, src + (i << 2), run, thresholdsAt + ((group * stride) << 2), levels, stride >> 1, scratch);
     i += run;
     left = inner;
     if (++group == groups) group = 0;
@@ -79,6 +87,8 @@ function linear(codes: usize, src: usize, count: usize, thresholdsAt: usize, lev
 // three thresholds inside it: 6 compares instead of 15. Reads 16 thresholds, those beyond the last are +infinity.
 //
 //     t3 < x, t7 < x, t11 < x  ->  quarter q of every lane     t[4q], t[4q + 1], t[4q + 2] < x  ->  code - 4q
+// @ts-ignore: decorator
+@inline
 function fourByFour(codes: usize, src: usize, count: usize, thresholdsAt: usize): void {
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
@@ -134,34 +144,62 @@ function halving(codes: usize, src: usize, count: usize, thresholdsAt: usize, ha
   }
 }
 
-// The upper half of a weight's bits finds the first code possible; few thresholds are left to compare.
-function tabled(codes: usize, src: usize, count: usize, thresholdsAt: usize, table: usize): void {
-  for (let i: usize = 0; i < count; i++) {
-    const x = load<f32>(src + (i << 2));
-    const cell = <usize>(reinterpret<u32>(x) >> 16);
-    let c = <usize>load<u8>(table + cell);
-    while (load<f32>(thresholdsAt + (c << 2)) < x) c++;
-    store<u8>(codes + i, <u8>c);
+const LAST_CELL: u32 = 1023;
+
+// Cells of equal width from the first threshold to the last: a weight's cell says how many thresholds lie before it, and
+// those that may lie in it, `most` of them, are compared. The cell is the same rounded, ascending function of weights and
+// thresholds, so roundings cannot make a code wrong. False where too many share a cell, as beside an outlier.
+function gridded(codes: usize, src: usize, count: usize, thresholdsAt: usize, levels: i32, grid: usize): bool {
+  const low = load<f32>(thresholdsAt);
+  // the last cell is for what is beyond the last threshold
+  const factor = <f32>(LAST_CELL - 1) / (load<f32>(thresholdsAt + (<usize>(levels - 2) << 2)) - low);
+  if (!(factor > 0 && factor < Infinity)) return false;
+  const most = layGrid(grid, thresholdsAt, <usize>(levels - 1), low, factor);
+  if (most > 5) return false;
+  const cells = grid + <usize>(LAST_CELL + 17);
+  for (let i: usize = 0; i < count; ) {
+    const end = min(i + 64, count);
+    if (ASC_FEATURE_SIMD) {
+      for (let j = i; j < end; j += 4) {
+        const at = f32x4.mul(f32x4.sub(v128.load(src + (j << 2)), f32x4.splat(low)), f32x4.splat(factor));
+        v128.store(cells + ((j - i) << 2), i32x4.min_u(i32x4.trunc_sat_f32x4_u(at), i32x4.splat(LAST_CELL)));
+      }
+    } else {
+      for (let j = i; j < end; j++) store<u32>(cells + ((j - i) << 2), cellOf(load<f32>(src + (j << 2)), low, factor));
+    }
+    for (let p = cells; i < end; i++, p += 4) {
+      const x = load<f32>(src + (i << 2));
+      let c = <usize>load<u8>(grid + load<u32>(p));
+      for (let j = most; j > 0; j--) c += <usize>(load<f32>(thresholdsAt + (c << 2)) < x);
+      store<u8>(codes + i, <u8>c);
+    }
   }
+  return true;
 }
 
-/** Writes `table` (u8 x 65536) for `assign`: by the upper 16 bits, the code of the smallest weight that has them. */
-export function assignTable(table: usize, thresholdsAt: usize, levels: i32): void {
-  let c: usize = 0;
-  const last = <usize>(levels - 1);
-  // infinities and NaN begin at code 0, so that they, too, get the number of thresholds below them
-  memory.fill(table, 0, 65536);
-  // ascending values: negative cells from the largest magnitude down, then positive ones up
-  for (let cell: u32 = 0xff7f; cell >= 0x8000; cell--) {
-    const smallest = reinterpret<f32>((cell << 16) | 0xffff);
-    while (c < last && load<f32>(thresholdsAt + (c << 2)) < smallest) c++;
-    store<u8>(table + cell, <u8>c);
+// Writes the number of thresholds before each cell, and up to 15 bytes beyond; returns the most that share one.
+function layGrid(grid: usize, thresholdsAt: usize, count: usize, low: f32, factor: f32): i32 {
+  let most: usize = 0;
+  let first: usize = 0;
+  let next: usize = 0;
+  for (let t: usize = 0; t <= count; t++) {
+    const cell = <usize>(t < count ? cellOf(load<f32>(thresholdsAt + (t << 2)), low, factor) : LAST_CELL);
+    if (next <= cell) first = t;
+    most = max(most, t - first);
+    for (; next <= cell; next += 16) {
+      store<u64>(grid + next, <u64>t * 0x0101010101010101);
+      store<u64>(grid + next, <u64>t * 0x0101010101010101, 8);
+    }
+    next = cell + 1;
   }
-  for (let cell: u32 = 0; cell <= 0x7f7f; cell++) {
-    const smallest = reinterpret<f32>(cell << 16);
-    while (c < last && load<f32>(thresholdsAt + (c << 2)) < smallest) c++;
-    store<u8>(table + cell, <u8>c);
-  }
+  return <i32>most + 1;
+}
+
+// @ts-ignore: decorator
+@inline
+function cellOf(x: f32, low: f32, factor: f32): u32 {
+  const at = (x - low) * factor;
+  return at >= 0 ? (at < <f32>LAST_CELL ? <u32>at : LAST_CELL) : 0;
 }
 
 /**
@@ -169,7 +207,7 @@ export function assignTable(table: usize, thresholdsAt: usize, levels: i32): voi
  * the sum of squares of the weights, the largest squared error seen, the sum of squares of the decoded values.
  *
  * `decoded` are the values the codes stand for (f32). Weight i is summed in lane i mod 4; the lanes are joined as
- * (0 + 1) + (2 + 3) at the end, then added. Errors are float64 squares of differences. `scratch`: `64 * levels` bytes.
+ * (0 + 1) + (2 + 3) at the end, then added. Errors are float64 squares of differences. `scratch`: `64 * levels + 64` bytes.
  */
 export function measure(
   totals: usize,
@@ -181,15 +219,9 @@ export function measure(
   levels: i32,
   scratch: usize,
 ): void {
-  memory.fill(scratch, 0, <usize>levels << 6);
-  let q0: f64 = 0;
-  let q1: f64 = 0;
-  let q2: f64 = 0;
-  let q3: f64 = 0;
-  let v0: f64 = 0;
-  let v1: f64 = 0;
-  let v2: f64 = 0;
-  let v3: f64 = 0;
+  // squares of weights and of decoded values, four lanes each
+  const lanes = scratch + (<usize>levels << 6);
+  memory.fill(scratch, 0, (<usize>levels << 6) + 64);
   let worst = load<f64>(sums, 8);
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
@@ -222,14 +254,10 @@ export function measure(
       tally(scratch + 32, (c >> 16) & 0xff, v128.shuffle<u64>(one, e23, 0, 2));
       tally(scratch + 48, c >> 24, v128.shuffle<u64>(one, e23, 0, 3));
     }
-    q0 = f64x2.extract_lane(q01, 0);
-    q1 = f64x2.extract_lane(q01, 1);
-    q2 = f64x2.extract_lane(q23, 0);
-    q3 = f64x2.extract_lane(q23, 1);
-    v0 = f64x2.extract_lane(v01, 0);
-    v1 = f64x2.extract_lane(v01, 1);
-    v2 = f64x2.extract_lane(v23, 0);
-    v3 = f64x2.extract_lane(v23, 1);
+    v128.store(lanes, q01);
+    v128.store(lanes, q23, 16);
+    v128.store(lanes, v01, 32);
+    v128.store(lanes, v23, 48);
     worst = f64x2.extract_lane(tops, 0);
     if (f64x2.extract_lane(tops, 1) > worst) worst = f64x2.extract_lane(tops, 1);
   }
@@ -237,19 +265,9 @@ export function measure(
     const x = <f64>load<f32>(src + (i << 2));
     const y = <f64>load<f32>(decoded + (i << 2));
     const lane = i & 3;
-    if (lane == 0) {
-      q0 += x * x;
-      v0 += y * y;
-    } else if (lane == 1) {
-      q1 += x * x;
-      v1 += y * y;
-    } else if (lane == 2) {
-      q2 += x * x;
-      v2 += y * y;
-    } else {
-      q3 += x * x;
-      v3 += y * y;
-    }
+    const q = lanes + (lane << 3);
+    store<f64>(q, load<f64>(q) + x * x);
+    store<f64>(q, load<f64>(q, 32) + y * y, 32);
     const d = x - y;
     const e = d * d;
     const p = scratch + (lane << 4) + (<usize>load<u8>(codes + i) << 6);
@@ -258,18 +276,19 @@ export function measure(
     if (e > worst) worst = e;
   }
   for (let c: usize = 0; c < <usize>levels; c++) {
-    const lanes = scratch + (c << 6);
+    const own = scratch + (c << 6);
     const p = totals + (c << 4);
-    store<f64>(p, load<f64>(p) + (load<f64>(lanes) + load<f64>(lanes, 16) + (load<f64>(lanes, 32) + load<f64>(lanes, 48))));
-    store<f64>(
-      p,
-      load<f64>(p, 8) + (load<f64>(lanes, 8) + load<f64>(lanes, 24) + (load<f64>(lanes, 40) + load<f64>(lanes, 56))),
-      8,
-    );
+    store<f64>(p, load<f64>(p) + joined(own, 16));
+    store<f64>(p, load<f64>(p, 8) + joined(own + 8, 16), 8);
   }
-  store<f64>(sums, load<f64>(sums) + (q0 + q1 + (q2 + q3)));
+  store<f64>(sums, load<f64>(sums) + joined(lanes, 8));
   store<f64>(sums, worst, 8);
-  store<f64>(sums, load<f64>(sums, 16) + (v0 + v1 + (v2 + v3)), 16);
+  store<f64>(sums, load<f64>(sums, 16) + joined(lanes + 32, 8), 16);
+}
+
+function joined(lane: usize, step: usize): f64 {
+  const third = lane + 2 * step;
+  return load<f64>(lane) + load<f64>(lane + step) + (load<f64>(third) + load<f64>(third + step));
 }
 
 // @ts-ignore: decorator

@@ -12,7 +12,7 @@ export { ecsqPrefix, ecsq } from "./ecsq";
 export { binaryLogarithm } from "./log2";
 export { codebookOf, codebookOfCells, tidy, thresholds } from "./codebook";
 export { firstUnfitImportance, measureWeighted } from "./importance";
-export { assign, assignRuns, assignTable, measure } from "./assign";
+export { assign, assignRuns, measure } from "./assign";
 export { pack } from "./pack";
 export { unpack } from "./unpack";
 export { lookup32, lookupRuns } from "./lookup";

@@ -28,7 +28,7 @@ export function assignAndPack(weights: Float32Array, codebook: Float32Array): Ro
   const run = (): void => {
     for (let start = 0; start < count; start += 65536) {
       const n = Math.min(65536, count - start);
-      kernels.assign(codes, src + start * 4, n, thresholds, LEVELS, 0);
+      kernels.assign(codes, src + start * 4, n, thresholds, LEVELS, 128, spare);
       kernels.pack(packed + start / 2, codes, n, 4);
     }
   };

@@ -15,8 +15,6 @@ import type { EncodeScope } from "./wasm/encode.ts";
 // The order of sums follows these tiles, so their size is part of what "same bytes everywhere" means for the report.
 const TILE = 32768;
 const CODEBOOK_BYTES = 4 << 20;
-// Below this many weights a look-up table of thresholds costs more than it saves.
-const TABLE_FROM = 65536;
 
 /** Codes one tensor, a tile at a time: put weights at `weights`, call `tile`, take `codes`, `decoded` or `packed`. */
 export class TileCoder {
@@ -30,7 +28,6 @@ export class TileCoder {
   readonly #shared: number;
   readonly #codebooks: number;
   readonly #thresholds: number;
-  readonly #table: number;
   readonly #totals: number;
   readonly #sums: number;
   readonly #scratch: number;
@@ -54,7 +51,7 @@ export class TileCoder {
     this.#format = format;
     this.#bits = bitsForLevels(coding.levels);
     this.#grouping = decodeGrouping(coding);
-    const { groups, inner, count } = this.#grouping;
+    const { groups, inner } = this.#grouping;
     const { levels } = coding;
     this.#stride = 1 << this.#bits;
     // a single codebook is padded for the 256-entry search
@@ -71,16 +68,14 @@ export class TileCoder {
     this.#shared = scope.reserve(1024);
     this.#codebooks = scope.reserve(held * levels * 4 + 1024);
     this.#thresholds = scope.reserve(held * padded * 4);
-    this.#table = groups === 1 && levels > 32 && count >= TABLE_FROM ? scope.reserve(65536) : 0;
     this.#totals = scope.reserve(256 * 16);
     this.#sums = scope.reserve(24);
-    this.#scratch = scope.reserve(256 * 64);
+    this.#scratch = scope.reserve(257 * 64);
     this.#weighted = scope.reserve(16);
     scope.u8(this.#weighted, 16).fill(0);
     scope.u8(this.#totals, 256 * 16).fill(0);
     scope.u8(this.#sums, 24).fill(0);
     if (this.#all) this.#prepare(0, groups, padded);
-    if (this.#table) scope.kernels.assignTable(this.#table, this.#thresholds, levels);
   }
 
   #prepare(first: number, count: number, padded: number): void {
@@ -115,7 +110,7 @@ export class TileCoder {
     const { levels, chosen } = this.#coding;
     if (chosen) this.#scope.u8(this.codes, count).set(chosen.subarray(start, start + count));
     if (groups === 1) {
-      if (!chosen) kernels.assign(this.codes, this.weights, count, this.#thresholds, levels, this.#table);
+      if (!chosen) kernels.assign(this.codes, this.weights, count, this.#thresholds, levels, 128, this.#scratch);
       kernels.lookup32(this.decoded, this.codes, count, this.#codebooks, levels, false);
     } else {
       let first = start % (groups * inner);
@@ -138,6 +133,7 @@ export class TileCoder {
           at.inner,
           period,
           at.first,
+          this.#scratch,
         );
       }
       kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, at.inner, period, at.first);

@@ -79,7 +79,6 @@ class ScaleFit {
   readonly #codes: number;
   readonly #codebook: number;
   readonly #thresholds: number;
-  readonly #table: number;
 
   constructor(scope: EncodeScope, whole: Run, grouping: Grouping, scale: Float32Array) {
     const { groups, inner, outer } = grouping;
@@ -104,7 +103,6 @@ class ScaleFit {
     this.#codes = scope.reserve(TILE);
     this.#codebook = scope.reserve(1024);
     this.#thresholds = scope.reserve(1024);
-    this.#table = scope.reserve(65536);
   }
 
   /** Scales from the groups' own size. */
@@ -128,7 +126,6 @@ class ScaleFit {
     scope.f32(this.#codebook, codebook.length).set(codebook);
     scope.kernels.thresholds(this.#thresholds, this.#codebook, codebook.length, 256);
     if (thresholds) scope.f32(this.#thresholds, thresholds.length).set(thresholds);
-    scope.kernels.assignTable(this.#table, this.#thresholds, codebook.length);
     this.#hold(0, this.#held);
     yield* this.#eachTile(codebook.length, ([, , cross = 0, own = 0], present) => {
       return own > 0 && cross > 0 ? cross / own : present;
@@ -164,7 +161,8 @@ class ScaleFit {
       if (levels > 0) {
         // nearest in w / s is nearest in w but for a rounding: good enough to fit a factor
         this.#normalize(start, n);
-        scope.kernels.assign(this.#codes, this.#values, n, this.#thresholds, levels, this.#table);
+        // the costs are not wanted here: their place is the search's scratch
+        scope.kernels.assign(this.#codes, this.#values, n, this.#thresholds, levels, 128, this.#cost);
         scope.kernels.lookup32(this.#values, this.#codes, n, this.#codebook, levels, false);
       }
       const period = this.#windowed ? -1 : groups;

@@ -106,7 +106,7 @@ export class Cursor {
       throw new WlqError("malformed", `protobuf: the varint at byte ${first} is longer than 10 bytes`);
     throw new WlqError(
       end === this.source.byteLength ? "truncated" : "malformed",
-      `protobuf: the varint at byte ${first} does not end before byte ${end}, where its message ends`,
+      `protobuf: the varint at byte ${first} does not end before byte ${end}`,
     );
   }
 
@@ -172,7 +172,7 @@ export class WireReader {
       const group = wire === 3 || wire === 4;
       throw new WlqError(
         group ? "unsupported" : "malformed",
-        `protobuf: field ${number} at byte ${start} ${group ? "is a group, which wlq does not read" : `has wire type ${wire}, which does not exist`}`,
+        `protobuf: field ${number} at byte ${start} ${group ? "is a group, which is not read" : `has wire type ${wire}, which does not exist`}`,
       );
     }
     const payload = wire === VARINT ? lengthStart : cursor.pos;
@@ -204,7 +204,7 @@ export class WireReader {
     if (size > PROTOBUF_LIMITS.textBytes) {
       throw new WlqError(
         "limit",
-        `protobuf: a name of ${size} bytes at byte ${field.start}, at most ${PROTOBUF_LIMITS.textBytes} are read`,
+        `protobuf: a name of ${size} bytes at byte ${field.start}, ${PROTOBUF_LIMITS.textBytes} are possible`,
       );
     }
     const bytes = await this.#cursor.bytes(field.payload, field.end);

@@ -19,9 +19,6 @@ export interface CodeCost {
   readonly maxError: number;
 }
 
-// Below this many weights a look-up table of thresholds costs more than it saves.
-const TABLE_FROM = 65536;
-
 /** Compiles the kernels, once. */
 export async function loadKernels(): Promise<void> {
   const loads: Promise<void>[] = [];
@@ -41,7 +38,6 @@ export class Workspace {
   readonly #decoded: number;
   readonly #values: number;
   readonly #thresholds: number;
-  readonly #table: number;
   readonly #totals: number;
   readonly #scratch: number;
   // slq: a tile of weights, mask, codes and free weights
@@ -59,9 +55,8 @@ export class Workspace {
     this.#decoded = encode.reserve(TILE * 4);
     this.#values = encode.reserve(1024);
     this.#thresholds = encode.reserve(1024);
-    this.#table = encode.reserve(65536);
     this.#totals = encode.reserve(256 * 16 + 16);
-    this.#scratch = encode.reserve(256 * 64);
+    this.#scratch = encode.reserve(257 * 64);
     const slq = slqScope();
     this.#slq = slq;
     this.#tile = slq.reserve(TILE * 4);
@@ -205,10 +200,8 @@ export class Workspace {
       .set(codebook);
     kernels.thresholds(this.#thresholds, this.#values, levels, 256);
     thresholds?.(encode.f32(this.#thresholds, levels - 1));
-    const table = levels > 32 && layer.data.length >= TABLE_FROM ? this.#table : 0;
-    if (table) kernels.assignTable(table, this.#thresholds, levels);
     return this.#measured(layer, codebook, (start, count) => {
-      kernels.assign(this.#codes, this.#weights, count, this.#thresholds, levels, table);
+      kernels.assign(this.#codes, this.#weights, count, this.#thresholds, levels, 128, this.#scratch);
       layer.codes.set(encode.u8(this.#codes, count), start);
     });
   }

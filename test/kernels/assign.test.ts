@@ -1,4 +1,4 @@
-// Assign: linear, table and halving give the code that is defined, and `measure` the sums that are specified.
+// Assign: linear, cells and halving give the code that is defined, and `measure` the sums that are specified.
 import { expect, test } from "vitest";
 import { codeOf, type Measure, measure } from "../reference/assign.ts";
 import { nearestCode, thresholds, tidy } from "../reference/codebook.ts";
@@ -8,7 +8,8 @@ import { onEncoders, sameBits } from "./instances.ts";
 import { Random } from "./random.ts";
 
 const LEVELS = [2, 3, 4, 5, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100, 128, 200, 255, 256];
-const SIZES = [0, 1, 15, 16, 17, 31, 33, 300];
+const SIZES = [0, 1, 15, 16, 17, 31, 33, 127, 128, 300];
+const SCRATCH = 1296;
 const random = new Random(70);
 
 /** Ascending codebook; some have fewer distinct values than levels, some values far apart. */
@@ -41,29 +42,12 @@ test.each(LEVELS)(
       for (const count of SIZES) {
         const src = weights(count, values, limits);
         const want = Uint8Array.from(src, (x) => codeOf(x, limits));
-        const tabled = onEncoders((i) => {
-          const at = i.input(limits);
-          const table = i.output(65536);
-          i.kernels.assignTable(table, at, levels);
+        const found = onEncoders((i) => {
           const codes = i.output(count);
-          i.kernels.assign(codes, i.input(src), count, at, levels, table);
+          i.kernels.assign(codes, i.input(src), count, i.input(limits), levels, 128, i.output(SCRATCH));
           return i.u8(codes, count);
         });
-        const plain = onEncoders((i) => {
-          const codes = i.output(count);
-          // up to 32 levels only the thresholds themselves are read, or 16 of them
-          i.kernels.assign(
-            codes,
-            i.input(src),
-            count,
-            i.input(levels <= 32 ? limits.subarray(0, levels > 8 && levels <= 16 ? 16 : levels - 1) : limits),
-            levels,
-            0,
-          );
-          return i.u8(codes, count);
-        });
-        sameBits(plain, want, "linear or halving");
-        sameBits(tabled, want, "table");
+        sameBits(found, want, `count ${count}`);
         if (count === 33) src.forEach((x, i) => expect(want[i], `${x}`).toBe(nearestCode(x, values)));
       }
     }
@@ -75,38 +59,43 @@ test.each([16, 64, 256])("%d levels: infinities and NaN have codes, too, the sam
   const src = new Float32Array(
     Uint32Array.of(0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 0xffffffff).buffer,
   );
-  const long = new Float32Array(24);
-  for (let i = 0; i < 24; i++) long.set(src.subarray(i % 6, (i % 6) + 1), i);
+  const long = new Float32Array(240);
+  for (let i = 0; i < 240; i++) long.set(src.subarray(i % 6, (i % 6) + 1), i);
   const want = Uint8Array.from(long, (x) => codeOf(x, limits));
-  for (const withTable of [false, true]) {
+  for (const count of [24, 240]) {
     sameBits(
       onEncoders((i) => {
-        const at = i.input(limits);
-        const table = withTable ? i.output(65536) : 0;
-        if (table) i.kernels.assignTable(table, at, levels);
-        const codes = i.output(24);
-        i.kernels.assign(codes, i.input(long), 24, at, levels, table);
-        return i.u8(codes, 24);
+        const codes = i.output(count);
+        i.kernels.assign(
+          codes,
+          i.input(long.subarray(0, count)),
+          count,
+          i.input(limits),
+          levels,
+          128,
+          i.output(SCRATCH),
+        );
+        return i.u8(codes, count);
       }),
-      want,
+      want.subarray(0, count),
     );
   }
 });
 
-test("the table holds, for the upper half of the bits, the code of the smallest weight that has them", () => {
-  for (const levels of [33, 256]) {
-    const limits = thresholds(codebook(levels), 256);
-    const table = onEncoders((i) => {
-      const at = i.output(65536);
-      i.kernels.assignTable(at, i.input(limits), levels);
-      return i.u8(at, 65536);
-    });
-    const smallest = new Float32Array(
-      Uint32Array.from({ length: 65536 }, (_, cell) => cell * 65536 + (cell >= 0x8000 ? 0xffff : 0)).buffer,
-    );
-    for (let cell = 0; cell < 65536; cell += 1 + random.below(7)) {
-      const x = smallest[cell] as number;
-      expect(table[cell]).toBe(Number.isFinite(x) ? codeOf(x, limits) : 0);
+test("thresholds that crowd beside one far away", () => {
+  for (const levels of [17, 33, 64, 256]) {
+    for (const far of [1, 1e3, 1e6, 1e30, 3e38]) {
+      const own = Float32Array.from({ length: levels }, (_, c) => (c === levels - 1 ? far : 1e-3 * (c - levels / 2)));
+      const values = own.sort();
+      const limits = thresholds(values, 256);
+      const src = weights(9000, values, limits);
+      const want = Uint8Array.from(src, (x) => codeOf(x, limits));
+      const found = onEncoders((i) => {
+        const codes = i.output(9000);
+        i.kernels.assign(codes, i.input(src), 9000, i.input(limits), levels, 128, i.output(SCRATCH));
+        return i.u8(codes, 9000);
+      });
+      sameBits(found, want, `${levels} levels, ${far}`);
     }
   }
 });
@@ -116,7 +105,7 @@ test("many codebooks in turns", () => {
     const levels = random.pick(LEVELS);
     const stride = 2 ** Math.ceil(Math.log2(levels));
     const groups = 1 + random.below(9);
-    const inner = random.pick([1, 2, 3, 7, 15, 16, 17, 40, 100]);
+    const inner = random.pick([1, 2, 3, 7, 15, 16, 17, 40, 100, 150]);
     const first = random.below(groups * inner);
     const count = random.below(400);
     const books = Array.from({ length: groups }, () => codebook(levels));
@@ -131,7 +120,18 @@ test("many codebooks in turns", () => {
       sameBits(
         onEncoders((i) => {
           const codes = i.output(count);
-          i.kernels.assignRuns(codes, i.input(src), count, i.input(flat), levels, stride, inner, period, first);
+          i.kernels.assignRuns(
+            codes,
+            i.input(src),
+            count,
+            i.input(flat),
+            levels,
+            stride,
+            inner,
+            period,
+            first,
+            i.output(SCRATCH),
+          );
           return i.u8(codes, count);
         }),
         want,
@@ -160,7 +160,7 @@ test("counts and errors per code, squares and the worst error, one stretch after
             i.input(codes),
             count,
             levels,
-            i.output(64 * levels),
+            i.output(64 * levels + 64),
           );
           return [i.f64(totals, 512), i.f64(sums, 3)];
         });
