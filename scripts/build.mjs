@@ -4,7 +4,7 @@ import process from "node:process";
 import asc from "assemblyscript/asc";
 import { bundleEntries, bundleTypes } from "./bundle.mjs";
 
-const WASM = ["decode", "tans", "encode", "entropy", "slq", "calibrate"];
+const WASM = ["decode", "tans", "encode", "entropy", "outliers", "slq", "calibrate"];
 async function compileWasm() {
   await mkdir("build", { recursive: true });
   for (const name of WASM) {

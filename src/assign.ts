@@ -103,8 +103,11 @@ export class TileCoder {
     }
   }
 
-  /** Codes the `count` weights at `weights`, which begin at element `start` (a multiple of 8), and adds up their cost. */
-  tile(start: number, count: number): void {
+  /**
+   * Codes the `count` weights at `weights`, which begin at element `start` (a multiple of 8), and adds up their cost.
+   * Before that, `exact` puts outliers among the weights and among what they decode to.
+   */
+  tile(start: number, count: number, exact?: (start: number, ...values: Float32Array[]) => void): void {
     const { kernels } = this.#scope;
     const { groups, inner } = this.#grouping;
     const { levels, chosen } = this.#coding;
@@ -138,6 +141,7 @@ export class TileCoder {
       }
       kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, at.inner, period, at.first);
     }
+    exact?.(start, this.#scope.f32(this.weights, count), this.#scope.f32(this.decoded, count));
     kernels.measure(this.#totals, this.#sums, this.weights, this.decoded, this.codes, count, levels, this.#scratch);
     if (this.importance) {
       kernels.measureWeighted(this.#weighted, this.weights, this.decoded, this.importance, count);

@@ -21,10 +21,24 @@ export interface EntropyCode {
   segment(scope: EncodeScope, clustered: Clustered, signal: AbortSignal | undefined, tell: Tell): LazySegment;
 }
 
+/** Weights of one tensor that are stored exactly, beside their codes. */
+export interface Outliers {
+  /** How many. */
+  readonly count: number;
+  /** As they are stored: a multiple of 8 bytes. */
+  readonly bytes: Uint8Array;
+  /** Puts them into arrays of weights that begin at weight `start`. */
+  put(start: number, ...values: Float32Array[]): void;
+  /** Statistics that count what they take. */
+  counted(stats: QuantizationStats): QuantizationStats;
+}
+
 /** A tensor whose codebook is found; statistics come with its codes. */
 export interface Clustered {
+  /** Its weights, 0 where outliers are. */
   readonly entry: TensorEntry;
   readonly coding: Coding;
+  readonly outliers?: Outliers | undefined;
   readonly importance: ImportanceTensor | undefined;
   readonly output?: OutputError;
   /** Absent: codes are packed. */
@@ -44,7 +58,7 @@ export async function* codedTiles(
   signal: AbortSignal | undefined,
   unit: number = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<{ readonly coder: TileCoder; readonly start: number; readonly count: number }, void, void> {
-  const { entry, coding, importance } = clustered;
+  const { entry, coding, importance, outliers } = clustered;
   const total = countElements(entry.shape);
   const mark = scope.mark();
   try {
@@ -57,10 +71,11 @@ export async function* codedTiles(
       end = Math.min(start + coder.tileSize, total, start + unit - (start % unit));
       await reader.load(coder.weights, start, end);
       await weigher?.load(coder.importance, start, end);
-      coder.tile(start, end - start);
+      coder.tile(start, end - start, outliers?.put);
       yield { coder, start, count: end - start };
     }
-    clustered.stats = coder.stats();
+    const stats = coder.stats();
+    clustered.stats = outliers ? outliers.counted(stats) : stats;
   } finally {
     scope.release(mark);
   }

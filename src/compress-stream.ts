@@ -8,10 +8,10 @@ import { containerSegments } from "./container/writer.ts";
 import { WlqError } from "./error.ts";
 import type { TensorEntry } from "./formats/format.ts";
 import { safetensorsModel } from "./formats/safetensors.ts";
-import { openImportance } from "./importance.ts";
 import type { Inlet } from "./io/inlet.ts";
 import { type LazySegment, segmentChunks } from "./io/segment.ts";
 import { checkBuffer, type StreamPair, through } from "./io/through.ts";
+import { openImportance } from "./open.ts";
 import { oneOf } from "./options.ts";
 import type { Report } from "./report.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
@@ -94,9 +94,10 @@ async function* chunksOf(
   const importance = importanceSource && (await openImportance(importanceSource, [], model));
   const { work, kept } = workOn(model, select);
   warnings.push(...withoutImportance(work, importance));
-  for (const { entry, plan } of work) {
-    if (plan.cluster.method !== "ecsq") continue;
-    const why = 'method "ecsq" finds the number of levels, which the header of a stream has before it: use compress';
+  for (const { entry, plan, outliers } of work) {
+    const late = outliers ? "outliers take bytes" : plan.cluster.method === "ecsq" && 'method "ecsq" finds levels';
+    if (!late) continue;
+    const why = `${late} that the header of a stream tells before they are known: use compress`;
     throw new WlqError("unsupported", `tensor "${entry.name}": ${why}`, { tensor: entry.name });
   }
   const place = new Map([...header.tensors.values()].map((t) => [t.name, t.offset]));

@@ -6,11 +6,12 @@ import { containerSegments } from "./container/writer.ts";
 import { entropyCode } from "./entropy.ts";
 import { malformed, WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
-import { type ImportanceOf, type ImportanceTensor, openImportance } from "./importance.ts";
+import type { ImportanceOf, ImportanceTensor } from "./importance.ts";
 import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
-import { openModel } from "./open.ts";
+import { openImportance, openModel } from "./open.ts";
 import { oneOf, type QuantizePlan } from "./options.ts";
+import type { Rest } from "./outliers.ts";
 import { importanceFault, type Passes } from "./passes.ts";
 import type { Plan } from "./plan.ts";
 import { clusterTensor } from "./quantize.ts";
@@ -18,6 +19,8 @@ import { type Report, type TensorReport, totalsOf } from "./report.ts";
 import type { SelectOptions } from "./select.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
+import { instantiate, load } from "./wasm/kernel.ts";
+import { WorkScope } from "./wasm/scope.ts";
 import { loadWork } from "./wasm/work.ts";
 import { WeightReader, wholeTensor } from "./weights.ts";
 import { type Work, workOn } from "./work.ts";
@@ -126,10 +129,25 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
 
   const coded = new Map<string, Clustered>();
   const shifts = new Map<string, Float32Array>();
-  for (const { entry, plan, named } of work) {
+  for (const item of work) {
+    const { entry, plan, named } = item;
     checkAborted(signal);
     const count = countElements(entry.shape);
     progress("cluster", entry.name, 0);
+    const own = importance?.(entry);
+    const fits = to !== "onnx" && !known;
+    const rest: Rest = item.outliers
+      ? await (await import("./outliers.ts")).withoutOutliers(
+          item,
+          own,
+          fits,
+          scope,
+          WeightReader,
+          load,
+          instantiate,
+          WorkScope,
+        )
+      : { entry, plan, importance: own };
     let found: Clustered | undefined;
     try {
       if (known?.knows(entry.name, entry.shape)) {
@@ -139,7 +157,8 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
         if (shift) shifts.set(entry.name, shift);
         found = { entry, coding, importance: undefined, ...(output ? { output } : {}) };
       } else {
-        found = await cluster(scope, entry, plan, importance?.(entry), signal);
+        const clustered = await cluster(scope, rest.entry, rest.plan, rest.importance, signal);
+        found = { ...clustered, importance: own, outliers: rest.outliers };
       }
       coded.set(entry.name, found);
     } catch (error) {
@@ -279,6 +298,7 @@ export async function outputFiles(
       layout: layoutOf(coding),
       coding: async () => coding,
       entropy,
+      outliers: found.outliers,
       codes: entropy?.segment(scope, found, signal, tell) ?? codedSegment(scope, found, "packed", signal, tell),
     };
   });
@@ -295,6 +315,7 @@ export function tensorReport(
   const base = { name, dtype, shape, bytesIn: byteLength, bytesOut: sizes.get(name) ?? byteLength };
   if (!clustered?.stats) return { ...base, kept: kept.get(name) ?? "left as it is" };
   const { levels, granularity, scale } = clustered.coding;
-  const { stats, output } = clustered;
-  return { ...base, levels, granularity, scale: scale?.per ?? "none", stats, ...(output ? { output } : {}) };
+  const { stats, output, outliers } = clustered;
+  const exact = outliers && { outliers: { count: outliers.count, byteLength: outliers.bytes.length } };
+  return { ...base, levels, granularity, scale: scale?.per ?? "none", stats, ...(output ? { output } : {}), ...exact };
 }

@@ -14,8 +14,6 @@ import type { DecodeScope } from "./wasm/decode.ts";
 
 // 16,384 weights are 64 kB of float32: written by the kernel and copied out again while they are in the cache.
 export const DECODE_TILE = 16384;
-// Codebooks prepared at once, 1 KiB each at most: one a weight of a tile, and one that began before.
-const CODEBOOKS = 16385;
 
 /**
  * Decodes `count` weights, at most {@link DECODE_TILE}, from `start` on; returns a pointer to float32. `codes` begin with
@@ -46,8 +44,8 @@ export function tileDecoder(
   const { levels, codebook, scale } = coding;
   const { kernels } = scope;
   const bits = bitsForLevels(levels);
-  // codebooks held at once: all of them, or those from group `base` on
-  const held = Math.min(groups, CODEBOOKS);
+  // codebooks held at once, 1 KiB each at most: all, or from group `base` on one a weight of a tile and one begun before
+  const held = Math.min(groups, DECODE_TILE + 1);
   let base = 0;
   const packedAt = scope.reserve(DECODE_TILE);
   const codesAt = scope.reserve(DECODE_TILE);

@@ -57,8 +57,8 @@ async function* chunksOf(
   // all is read once, in the order of the restored file; what then lies before the place reached has waited
   const reads = restoredOrder(container).flatMap(({ tensor }) => {
     if (!isCoded(tensor)) return [tensor];
-    const [codebook, codes, ...scales] = tensor.parts;
-    return [codebook, ...scales, codes];
+    const [codebook, codes, scales, outliers] = tensor.parts;
+    return [codebook, scales, outliers, codes].filter((part) => part !== false);
   });
   const waiting = passedOver([...reads, checksums]);
   checkBuffer(

@@ -1,9 +1,7 @@
-// Importance: what an error in each weight costs, read from a second model file beside the weights.
-import { malformed, WlqError } from "./error.ts";
-import type { Format, Model, TensorEntry } from "./formats/format.ts";
-import { byteSource, type Source } from "./io/source.ts";
-import { openModel } from "./open.ts";
-import { countElements, type FloatDtype, isFloatDtype } from "./tensor.ts";
+// Importance: what an error in each weight costs, read from a second model file beside the weights; loaded by who has one.
+import type { malformed, WlqError } from "./error.ts";
+import type { Model, TensorEntry } from "./formats/format.ts";
+import type { countElements, FloatDtype, isFloatDtype } from "./tensor.ts";
 
 /** The importance of one tensor's weights: raw values of `dtype` in the weights' order, read in ranges. */
 export interface ImportanceTensor {
@@ -18,32 +16,36 @@ export type ImportanceOf = (entry: TensorEntry) => ImportanceTensor | undefined;
 // A broadcast tensor is held as float32; whole tensors are not, so this limits statistics alone.
 const MOST_BROADCAST = 1 << 22;
 
-/**
- * Opens a file of importances for a model. Its tensors have names of the model's and the same shapes, or shapes that
- * broadcast to them as NumPy does: aligned at the last dimension, each dimension the same or 1. So `[in]` is a factor an
- * input channel of a linear layer's `[out, in]`, `[in, 1, 1]` of a convolution's `[out, in, h, w]`, `[in, 1]` of an ONNX
- * MatMul's `[in, out]`.
- *
- * @throws WlqError `not-found` for a tensor that the model does not have, `malformed` for another shape
- */
-export async function openImportance(source: Source, formats: readonly Format[], model: Model): Promise<ImportanceOf> {
-  const file = await openModel(byteSource(source), formats, {});
+/** What this file needs of others that it does not import, so that bundlers can keep it apart. */
+export interface ImportanceHost {
+  readonly malformed: typeof malformed;
+  readonly WlqError: typeof WlqError;
+  readonly countElements: typeof countElements;
+  readonly isFloatDtype: typeof isFloatDtype;
+}
+
+/** The importance of a model's tensors in the opened `file`; throws as `openImportance` does. */
+export function importanceIn(file: Model, model: Model, host: ImportanceHost): ImportanceOf {
   const names = new Set(model.tensors.map(({ name }) => name));
   // a statistics file of wlq/calibrate has more beside the importance
   const more = file.metadata && Object.hasOwn(file.metadata, "wlq.statistics") ? /\.(mean|covariance)$/ : /^$/;
   const tensors = file.tensors.filter(({ name }) => names.has(name) || !more.test(name));
   for (const { name } of tensors) {
     if (!names.has(name))
-      throw new WlqError("not-found", `importance has the tensor "${name}", the model does not`, { tensor: name });
+      throw new host.WlqError("not-found", `importance has the tensor "${name}", the model does not`, { tensor: name });
   }
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   return (entry) => {
     const found = byName.get(entry.name);
-    return found && importanceTensor(found, entry);
+    return found && importanceTensor(found, entry, host);
   };
 }
 
-function importanceTensor(found: TensorEntry, { name, shape }: TensorEntry): ImportanceTensor {
+function importanceTensor(
+  found: TensorEntry,
+  { name, shape }: TensorEntry,
+  { malformed, WlqError, countElements, isFloatDtype }: ImportanceHost,
+): ImportanceTensor {
   const { dtype, byteLength } = found;
   if (!isFloatDtype(dtype)) throw malformed(name, `its importance is ${dtype}, not F64, F32, F16 or BF16`);
   if (found.shape.join() === shape.join()) {

@@ -6,11 +6,10 @@ import { type FileOptions, fulfil, outputFiles, withoutImportance } from "./comp
 import { type Curve, curveGroups, curveRun } from "./curve.ts";
 import { WlqError } from "./error.ts";
 import type { Model, TensorEntry } from "./formats/format.ts";
-import { openImportance } from "./importance.ts";
 import { segmentsByteLength } from "./io/segment.ts";
 import { checkAborted } from "./io/sink.ts";
 import { byteSource, type Source } from "./io/source.ts";
-import { openModel } from "./open.ts";
+import { openImportance, openModel } from "./open.ts";
 import type { QuantizePlan } from "./options.ts";
 import { outputCurve, overItsSignal } from "./output-curve.ts";
 import { type Passes, wholeRun } from "./passes.ts";

@@ -17,6 +17,8 @@ export interface TensorReport {
   readonly granularity?: string;
   readonly scale?: string;
   readonly stats?: QuantizationStats;
+  /** Weights that are stored exactly: how many, and the bytes that they take of `bytesOut`. */
+  readonly outliers?: { readonly count: number; readonly byteLength: number };
   /** What it does to the layer's output, where calibration knows its inputs. */
   readonly output?: OutputError;
 }

@@ -4,13 +4,22 @@ import type { TensorEntry } from "./formats/format.ts";
 import type { QuantizeOptions } from "./options.ts";
 import { countElements, isFloatDtype } from "./tensor.ts";
 
+/** How a tensor of a model file is quantized. */
+export interface TensorOptions extends Omit<QuantizeOptions, "importance"> {
+  /**
+   * Share of the weights, up to 0.5, that are stored exactly beside the codes: the largest by magnitude or, with
+   * importance h, by h w^2. Codebooks and scales are made without them. In containers and for `to: "dense"`. Default 0.
+   */
+  readonly outliers?: number;
+}
+
 /** Options for the tensors whose name matches. */
 export interface TensorRule {
   readonly match: RegExp;
-  readonly options: Omit<QuantizeOptions, "importance">;
+  readonly options: TensorOptions;
 }
 
-export interface SelectOptions extends Omit<QuantizeOptions, "importance"> {
+export interface SelectOptions extends TensorOptions {
   /** Quantize what matches, whatever its size or kind; without it: weights of at least `minSize` elements. */
   readonly include?: RegExp;
   /** Never quantize what matches. */
@@ -32,12 +41,12 @@ const WORTH_A_SCALE = 32;
 
 /** Options of one tensor: a rule's over the general ones, defaults for what neither says. */
 function optionsFor(
-  general: QuantizeOptions,
-  rule: QuantizeOptions | undefined,
+  general: TensorOptions,
+  rule: TensorOptions | undefined,
   shape: readonly number[],
   axis: number,
-): QuantizeOptions {
-  const merged: { -readonly [K in keyof QuantizeOptions]: QuantizeOptions[K] } = { ...general, ...rule };
+): TensorOptions {
+  const merged: { -readonly [K in keyof TensorOptions]: TensorOptions[K] } = { ...general, ...rule };
   // levels and bits are one knob, granularity and scale exclude each other: what the rule says replaces the general word
   if (rule?.levels !== undefined && rule.bits === undefined) delete merged.bits;
   if (rule?.bits !== undefined && rule.levels === undefined) delete merged.levels;
@@ -56,7 +65,7 @@ function optionsFor(
 
 /** What is to become of a tensor. */
 export type Choice =
-  | { readonly quantize: true; readonly named: boolean; readonly options: QuantizeOptions }
+  | { readonly quantize: true; readonly named: boolean; readonly options: TensorOptions }
   | { readonly quantize: false; readonly reason: string };
 
 /** The choice for one tensor. Throws `unsupported` where the user names one that cannot be quantized. */

@@ -39,8 +39,10 @@ export type FloatDtype = "F64" | "F32" | "F16" | "BF16";
 /** How values were rounded to the tensor's dtype: 0 float32, 1 float16, 2 bfloat16. As kernels number them. */
 export type RoundFormat = 0 | 1 | 2;
 
+export const FLOAT_DTYPES: readonly FloatDtype[] = ["F64", "F32", "F16", "BF16"];
+
 export function isFloatDtype(dtype: unknown): dtype is FloatDtype {
-  return ["F64", "F32", "F16", "BF16"].includes(dtype as string);
+  return FLOAT_DTYPES.includes(dtype as FloatDtype);
 }
 
 /** One tensor in memory. */
@@ -60,7 +62,7 @@ export function countElements(shape: readonly number[], tensor?: string): number
   for (const dim of shape) {
     count *= dim;
     if (!isSize(dim) || !isSize(count))
-      throw malformed(tensor, `shape [${shape.slice(0, 9)}] has the dimension ${dim} or more than 2^53 elements`);
+      throw malformed(tensor, `shape [${shape.slice(0, 9)}] has ${dim} or more than 2^53 elements`);
   }
   return count;
 }

@@ -11,6 +11,8 @@ export interface Work {
   readonly entry: TensorEntry;
   readonly plan: QuantizePlan;
   readonly named: boolean;
+  /** Share of its weights that are stored exactly. */
+  readonly outliers?: number | undefined;
 }
 
 /** What is to be quantized of a model, and how; and why the rest is not. */
@@ -31,7 +33,7 @@ export function workOn(
     const choice = choose(entry, select);
     if (choice.quantize) {
       const plan = planFor(entry, known ? withoutInputs(known, entry, choice.options, select.tensors) : choice.options);
-      work.push({ entry, plan, named: choice.named });
+      work.push({ entry, plan, named: choice.named, outliers: choice.options.outliers });
     } else kept.set(entry.name, choice.reason);
   }
   return { work, kept };

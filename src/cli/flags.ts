@@ -1,8 +1,8 @@
 // Flags: the command line's words to library options; their defaults are the library's.
 import { parseArgs } from "node:util";
 import type { CompressOptions } from "../compress.ts";
-import { QUANTIZE_DEFAULTS, type QuantizeOptions } from "../options.ts";
-import { COMPRESS_DEFAULTS, type TensorRule } from "../select.ts";
+import { QUANTIZE_DEFAULTS } from "../options.ts";
+import { COMPRESS_DEFAULTS, type TensorOptions, type TensorRule } from "../select.ts";
 
 /** A mistake of the person at the keyboard: exit code 2, the message and where to read on. */
 export class UsageError extends Error {}
@@ -10,7 +10,7 @@ export class UsageError extends Error {}
 const COMMANDS = ["compress", "decompress", "inspect", "verify", "plan", "calibrate"] as const;
 export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
-const LATER_FLAGS = ["outliers", "grid", "threads", "seed", "report"] as const;
+const LATER_FLAGS = ["grid", "threads", "seed", "report"] as const;
 
 const OPTIONS = {
   help: { type: "boolean", short: "h" },
@@ -41,6 +41,7 @@ const OPTIONS = {
   exclude: { type: "string" },
   tensor: { type: "string", multiple: true },
   "min-size": { type: "string" },
+  outliers: { type: "string" },
   to: { type: "string" },
   "non-finite": { type: "string" },
   entropy: { type: "string" },
@@ -135,6 +136,7 @@ function compressOptions(values: Values): CompressOptions {
   set("targetBits", decimal("target-bits", values["target-bits"]));
   set("targetSqnr", decimal("target-sqnr", values["target-sqnr"]));
   set("lambda", decimal("lambda", values.lambda));
+  set("outliers", decimal("outliers", values.outliers));
   set("pinZero", values["pin-zero"]);
   set("include", pattern("include", values.include));
   set("exclude", pattern("exclude", values.exclude));
@@ -196,12 +198,13 @@ function tensorRule(text: string): TensorRule {
     else if (key === "target-bits") options.targetBits = decimal(key, value);
     else if (key === "target-sqnr") options.targetSqnr = decimal(key, value);
     else if (key === "lambda") options.lambda = decimal(key, value);
+    else if (key === "outliers") options[key] = decimal(key, value);
     else if (key === "method") options[key] = method(value);
     else if (key === "start") options[key] = word(key, value, ["linear", "quantile"]);
     else if (key === "pin-zero") options.pinZero = word(key, value, ["true", "false"]) === "true";
     else throw new UsageError(`--tensor knows no option "${key}"`);
   }
-  return { match, options: options as QuantizeOptions };
+  return { match, options: options as TensorOptions };
 }
 
 const D = QUANTIZE_DEFAULTS;
@@ -231,6 +234,8 @@ How weights are quantized
   --start WHAT, --steps N  for lloyd: linear or quantile, and the most steps
   --target-bits B          for ecsq, which weighs error against entropy-coded size: bits a weight, codebook and scales
                            counted; or --target-sqnr DB; or --lambda L, the squared error that a bit is worth
+  --outliers SHARE         this share of each tensor's weights (0.005) stays exact: the largest or, with importance, those
+                           where an error would cost most; not for onnx
   --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw;
                            with a target size or for plan: levels, too
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or

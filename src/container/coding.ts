@@ -2,7 +2,7 @@
 import { bitsForLevels, type Coding, type Grouping, groupingOf, packedBytes, type ScalePer } from "../codebook.ts";
 import { malformed, WlqError } from "../error.ts";
 import type { RoundFormat } from "../tensor.ts";
-import { type FloatDtype, isFloatDtype, isSize } from "../tensor.ts";
+import { FLOAT_DTYPES, type FloatDtype, isSize } from "../tensor.ts";
 import { CHECKSUMS_NAME } from "./checksum.ts";
 import { fieldsOf, isString, parseObject } from "./json.ts";
 import { isSizes, type SafeTensor, type SafetensorsHeader } from "./safetensors.ts";
@@ -26,6 +26,8 @@ interface Entry extends Omit<Coding, "codebook" | "scale"> {
   readonly join: number;
   /** And bytes of tables before them. */
   readonly tables: number;
+  /** Weights that are stored exactly, beside their codes; checked by who decodes. */
+  readonly exact?: number | undefined;
 }
 
 /** As it is written: its parts by name. */
@@ -33,14 +35,18 @@ export interface CodedEntry extends Entry {
   readonly codebookName: string;
   readonly scaleName: string | undefined;
   readonly codesName: string;
+  readonly outliersName: string | undefined;
 }
 
 /** As it was read: its parts, checked. It is as long as all of them. */
 export interface CodedTensor extends Entry, Pick<SafeTensor, "name" | "byteLength"> {
   /** Which weights decode with the same values. */
   readonly grouping: Grouping;
-  readonly parts: readonly [codebook: SafeTensor, codes: SafeTensor, ...scales: SafeTensor[]];
+  readonly parts: readonly [codebook: SafeTensor, codes: SafeTensor, scales: Maybe, outliers: Maybe];
 }
+
+/** A part that not all have. */
+type Maybe = SafeTensor | false;
 
 /** Rounding of decoded values: those of F16 and BF16 tensors are values of that dtype. */
 export function roundFormat(dtype: string): RoundFormat {
@@ -65,6 +71,7 @@ export function codingMap(entries: ReadonlyMap<string, CodedEntry>): string {
       codebook: e.codebookName,
       ...(e.scaleName === undefined ? {} : { scales: e.scaleName }),
       codes: e.codesName,
+      ...(e.outliersName === undefined ? {} : { exact: e.exact, outliers: e.outliersName }),
     };
     parts.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
   }
@@ -128,10 +135,14 @@ export function parseContainer({ tensors: byName, metadata: all }: SafetensorsHe
 function parseEntry(name: string, json: unknown, take: Take): CodedTensor {
   const field = fieldsOf(name, json);
   const oneOf = <const T>(key: string, known: readonly T[]): T => field(key, (x): x is T => known.includes(x as T));
-  const part = (key: string, dtype: string, bytes: number, padding?: number): SafeTensor =>
-    take(field(key, isString), dtype, bytes, padding);
+  let byteLength = 0;
+  const part = (key: string, dtype: string, bytes: number, padding?: number): SafeTensor => {
+    const found = take(field(key, isString), dtype, bytes, padding);
+    byteLength += found.byteLength;
+    return found;
+  };
   const packed = oneOf("coding", ["packed", "tans"]) === "packed";
-  field("dtype", isFloatDtype);
+  oneOf("dtype", FLOAT_DTYPES);
   const shape = field("shape", isSizes);
   const levels = field("levels", (x): x is number => isSize(x) && x > 1 && x <= 256);
   const bits = oneOf("bits", [bitsForLevels(levels)]);
@@ -144,8 +155,15 @@ function parseEntry(name: string, json: unknown, take: Take): CodedTensor {
   const grouping = groupingOf(per, shape, axis, groupSize, name);
   const codebook = part("codebook", "F32", (per === granularity ? grouping.groups : 1) * levels * 4);
   const codes = part("codes", "U8", packed ? packedBytes(grouping.count, bits) : 0, packed ? 7 : 1 / 0);
-  const scales = scale === "none" ? [] : [part("scales", "F16", grouping.groups * 2)];
-  const parts = [codebook, codes, ...scales] as const;
-  const byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0);
-  return { ...(json as Entry), axis, groupSize, name, grouping, byteLength, parts };
+  const scales = scale !== "none" && part("scales", "F16", grouping.groups * 2);
+  const outliers = !!(json as Entry).exact && part("outliers", "U8", 0, 1 / 0);
+  return {
+    ...(json as Entry),
+    axis,
+    groupSize,
+    name,
+    grouping,
+    byteLength,
+    parts: [codebook, codes, scales, outliers],
+  };
 }

@@ -9,7 +9,7 @@ export function parseObject(what: string, text: () => string): JsonObject {
   try {
     value = JSON.parse(text());
   } catch {}
-  if (!isObject(value)) throw malformed(undefined, `${what} is not a JSON object`);
+  if (!isObject(value)) throw malformed(undefined, `${what} is no JSON object`);
   return value;
 }
 

@@ -9,9 +9,6 @@ import { CHECKSUM_TILE, CHECKSUMS_NAME, checksum, checksumCount } from "./checks
 import { type CodedTensor, type ContainerHeader, parseContainer, roundFormat } from "./coding.ts";
 import { readSafetensors, type SafeTensor } from "./safetensors.ts";
 
-// Weights whose codes are read at a time: packed, 256 KiB a bit, so always whole checksum tiles; or 8 blocks.
-const READ = 32 * CHECKSUM_TILE;
-
 /** An open container. One operation at a time: it owns one scope. */
 export interface Container {
   readonly header: ContainerHeader;
@@ -97,10 +94,11 @@ export async function openContainer(
         coding,
         bits,
         grouping,
-        parts: [codebookPart, codes, scales],
+        parts: [codebookPart, codes, scales, outliers],
       } = tensor;
       const codebook = new Float32Array(copy(await read(codebookPart)));
-      const scale = scales && { values: fromHalves(new Uint16Array(copy(await read(scales))), 1) };
+      const scale = scales ? { values: fromHalves(new Uint16Array(copy(await read(scales))), 1) } : undefined;
+      const exact = outliers && (await (await import("./exact.ts")).exactly(tensor, read, malformed, fromHalves));
       const mark = scope.mark();
       try {
         const total = grouping.count;
@@ -112,11 +110,14 @@ export async function openContainer(
         const place = blocks?.place ?? ((e) => (e * bits) / 8);
         const tile = tileDecoder(scope, { levels, codebook, scale }, grouping, roundFormat(dtype), name, blocks);
         for (let from = 0, end = 0; from < total; from = end) {
-          end = Math.min(from + READ, total);
+          // read at a time: packed, 256 KiB a bit, so always whole checksum tiles; or 8 blocks
+          end = Math.min(from + 32 * CHECKSUM_TILE, total);
           const bytes = await read(codes, place(from), place(end));
           for (let start = from; start < end; start += DECODE_TILE) {
             const count = Math.min(DECODE_TILE, end - start);
-            yield { scope, values: tile(bytes, from, start, count), start, count };
+            const values = tile(bytes, from, start, count);
+            if (exact) exact(scope.f32(values, count), start);
+            yield { scope, values, start, count };
           }
         }
       } finally {

@@ -45,7 +45,7 @@ export async function readSafetensors(source: Pick<ByteSource, "read" | "byteLen
   const fileEnd = source.byteLength;
   const head = await source.read(0, Math.max(8, Math.min(FIRST_READ, fileEnd)));
   const size = headerSize(head);
-  if (size > HEADER_LIMIT) throw new WlqError("limit", `the header says ${size} bytes, limit ${HEADER_LIMIT}`);
+  if (size > HEADER_LIMIT) throw new WlqError("limit", `a header of ${size} bytes, limit ${HEADER_LIMIT}`);
   const dataStart = 8 + size;
   const bytes = dataStart > head.length ? await source.read(8, dataStart) : head.subarray(8, dataStart);
   const json = parseObject("header", () => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));

@@ -18,6 +18,8 @@ export interface NewCoded {
   coding(): Promise<Coding>;
   /** Where codes are entropy-coded. */
   readonly entropy?: { readonly join: number; readonly tables: Uint8Array } | undefined;
+  /** Weights that are stored exactly. */
+  readonly outliers?: { readonly count: number; readonly bytes: Uint8Array } | undefined;
   /** Codes as they are stored, packed ones without padding. */
   readonly codes: LazySegment;
 }
@@ -87,6 +89,8 @@ function codedParts(scope: EncodeScope, c: NewCoded, taken: Set<string>): { part
   const { levels, granularity, axis, groupSize, shape, scale } = layout;
   const codebookName = freeName(`${name}.codebook`, taken);
   const scaleName = scale === "none" ? undefined : freeName(`${name}.scales`, taken);
+  const { outliers } = c;
+  const outliersName = outliers && freeName(`${name}.outliers`, taken);
   const codesName = freeName(`${name}.codes`, taken);
   const groups = codebookGroups(layout);
   const codebook = later(groups * levels * 4, async () => bytesOf((await c.coding()).codebook));
@@ -96,6 +100,8 @@ function codedParts(scope: EncodeScope, c: NewCoded, taken: Set<string>): { part
     const scales = later(count * 2, async () => halves(scope, (await c.coding()).scale?.values ?? new Float32Array()));
     parts.push(part(scaleName, "F16", [count], [scales]));
   }
+  if (outliers && outliersName !== undefined)
+    parts.push(part(outliersName, "U8", [outliers.bytes.length], [outliers.bytes]));
   const before = parts.reduce((sum, p) => sum + p.byteLength, 0);
   const padding = -(before + c.codes.byteLength) & 7;
   const byteLength = c.codes.byteLength + padding;
@@ -104,8 +110,13 @@ function codedParts(scope: EncodeScope, c: NewCoded, taken: Set<string>): { part
   const bits = bitsForLevels(levels);
   const base = { levels, granularity, axis, groupSize, shape };
   const { join = 1, tables = [] } = c.entropy ?? {};
-  const stored = { coding: c.entropy ? "tans" : "packed", join, tables: tables.length } as const;
-  return { parts, entry: { ...base, ...stored, dtype, bits, scale, codebookName, scaleName, codesName } };
+  const stored = {
+    coding: c.entropy ? "tans" : "packed",
+    join,
+    tables: tables.length,
+    exact: outliers?.count,
+  } as const;
+  return { parts, entry: { ...base, ...stored, dtype, bits, scale, codebookName, scaleName, outliersName, codesName } };
 }
 
 function part(name: string, dtype: string, shape: readonly number[], content: readonly Segment[]): Part {

@@ -40,7 +40,7 @@ export function instantiate(binary: Binary): WebAssembly.Exports {
   } catch (cause) {
     // WebKit compiles whatever the page's policy says, and refuses here
     if (cause instanceof WebAssembly.CompileError) throw refused(cause);
-    throw new WlqError("resources", `the engine refuses another Wasm instance: ${cause}`, { cause });
+    throw new WlqError("resources", `no Wasm instance: ${cause}`, { cause });
   }
 }
 

@@ -2,13 +2,12 @@
 import { WlqError } from "../error.ts";
 
 const PAGE = 65536;
-// kernels have no static data; the first bytes stay free so that no valid pointer is 0
-const BASE = 64;
 
 /** A kernel instance with its memory as a stack: what is reserved after `mark` is freed by `release(mark)`. */
 export class Scope<Kernels extends { readonly memory: WebAssembly.Memory }> {
   readonly kernels: Kernels;
-  #top: number = BASE;
+  // kernels have no static data; the first bytes stay free so that no valid pointer is 0
+  #top = 64;
 
   constructor(kernels: Kernels) {
     this.kernels = kernels;
