@@ -29,6 +29,8 @@ export interface InspectedTensor {
   readonly scale?: string;
   /** `packed`, codes of `bits` each, or `tans`, entropy-coded. */
   readonly coding?: "packed" | "tans";
+  /** Weights that are stored exactly, beside their codes, where there are any: how many, and their bytes. */
+  readonly outliers?: { readonly count: number; readonly byteLength: number };
   /** For plain tensors: whether the default selection would quantize it, size apart. */
   readonly weight?: boolean;
 }
@@ -78,8 +80,9 @@ async function inspectContainer(source: ByteSource): Promise<Inspection> {
   const tensors = [...header.tensors.values()].map((tensor): InspectedTensor => {
     const { name, dtype, shape, byteLength } = tensor;
     if (!isCoded(tensor)) return { name, dtype, shape, byteLength };
-    const { levels, bits, granularity, scale, coding } = tensor;
-    return { name, dtype, shape, byteLength, levels, bits, granularity, scale, coding };
+    const { levels, bits, granularity, scale, coding, exact, parts } = tensor;
+    const outliers = parts[3] && { outliers: { count: Number(exact), byteLength: parts[3].byteLength } };
+    return { name, dtype, shape, byteLength, levels, bits, granularity, scale, coding, ...outliers };
   });
   return {
     format: header.format,

@@ -88,6 +88,9 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
   const { work, kept } = workOn(model, select.method === "ecsq" ? { ...select, lambda: 1 } : select, known);
   const total = work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
   warnings.push(...withoutImportance(work, importance));
+  for (const { entry, outliers } of work) {
+    if (outliers) throw new RangeError(`tensor "${entry.name}": a plan does not count outliers, got ${outliers}`);
+  }
   let done = 0;
   if (!known && work.length > 0 && work.every(({ plan: own }) => own.cluster.method === "ecsq")) {
     if (to !== "container") throw new RangeError(`method "ecsq" is for containers: others are not entropy-coded`);

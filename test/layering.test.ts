@@ -120,6 +120,7 @@ const DRIVERS = names(
   "init",
   "inspect",
   "open",
+  "outliers",
   "output-curve",
   "planner",
   "quantize",
@@ -143,7 +144,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   formats: { holds: only(FORMATS), imports: only(DATA, FORMATS, names("container/safetensors")) },
   drivers: {
     holds: only(DRIVERS),
-    imports: only(DATA, WASM, PASSES, STAGES, CONTAINER, DRIVERS, names("formats/safetensors")),
+    imports: only(DATA, WASM, PASSES, STAGES, CONTAINER, DRIVERS, names("formats/safetensors"), "build/outliers.*"),
   },
   slq: {
     holds: only(SLQ),
@@ -291,6 +292,7 @@ describe("the arrows between files", () => {
         "compress",
         "importance",
         "init",
+        "outliers",
         "quantize",
         "report",
         "scale",
@@ -302,7 +304,7 @@ describe("the arrows between files", () => {
       SLQ,
       ADAPTERS,
       CALIBRATE,
-      "build/(encode|slq|calibrate).*",
+      "build/(encode|slq|calibrate|outliers).*",
     );
     const reached = [...reach(src, "src/decoder.ts")];
     expect(reached).toContain("src/decode.ts");

@@ -1,7 +1,7 @@
 // Show: reports as text for people.
 import { basename } from "node:path";
 import Table from "cli-table3";
-import type { Inspection } from "../inspect.ts";
+import type { InspectedTensor, Inspection } from "../inspect.ts";
 import type { Report } from "../report.ts";
 
 /** 548.1 MB, 12.3 kB, 97 B. */
@@ -107,7 +107,7 @@ export function inspectionText(
       ? t.weight
         ? "weight"
         : ""
-      : `${t.levels} levels, ${t.scale === "none" ? t.granularity : `scale ${t.scale}`}${t.coding === "tans" ? ", entropy-coded" : ""}`,
+      : `${t.levels} levels, ${t.scale === "none" ? t.granularity : `scale ${t.scale}`}${t.coding === "tans" ? ", entropy-coded" : ""}${outliersText(t)}`,
     bytesText(t.byteLength),
   ]);
   const kind = compressed ? `wlq container of a ${plain(format)} model` : `${format} model`;
@@ -116,6 +116,12 @@ export function inspectionText(
     ...warnings.map(plain),
     `${basename(path)}: ${kind}, ${tensors.length} tensors, ${bytesText(byteLength)}`,
   ].join("\n");
+}
+
+function outliersText({ outliers, shape }: InspectedTensor): string {
+  if (!outliers) return "";
+  const share = (100 * outliers.count) / shape.reduce((product, dim) => product * dim, 1);
+  return `, ${share.toFixed(2)} % outliers (${bytesText(outliers.byteLength)})`;
 }
 
 // Control characters and those that turn the direction of text: a name may not move the cursor or look like another.

@@ -14,6 +14,7 @@ import { bf16Bits, f16Bits } from "../reference/half.ts";
 
 const PYTHON = "/usr/bin/python3";
 const SCRIPT = new URL("read_container.py", import.meta.url).pathname;
+const OUTLIERS_SCRIPT = new URL("read_outliers.py", import.meta.url).pathname;
 const TANS_SCRIPT = new URL("read_tans.py", import.meta.url).pathname;
 
 /** Why Python cannot be used; undefined where it can. */
@@ -79,6 +80,8 @@ function readWithPython(container: Uint8Array): Map<string, Buffer> {
       .trim()
       .split("\n")
       .map((line) => (JSON.parse(line) as { name: string }).name);
+    const input = join(folder, "in.safetensors");
+    execFileSync(PYTHON, [OUTLIERS_SCRIPT, input, out], { input: JSON.stringify(names) });
     return new Map(names.map((name, i) => [name, readFileSync(join(out, `${i}.bin`))]));
   } finally {
     rmSync(out, { recursive: true });
@@ -127,6 +130,16 @@ describe.skipIf(why !== undefined && !process.env.CI)("Python reads what the dec
     expect(report.bitsPerWeight).toBeLessThan(report.entropyBits * 1.01 + (levels * 32) / (523 * 503));
     expect(await compare(model, { levels, granularity: "tensor", scale: "none" })).toBe(2);
   });
+
+  test.each([0.001, 0.02, 0.3])(
+    "%d of the weights as outliers, in every dtype; several blocks of them",
+    async (outliers) => {
+      const model = safetensorsFile(MODEL, { format: "pt" });
+      for (const way of WAYS) await compare(model, { levels: 5, outliers, ...all, ...way });
+      const big = safetensorsFile([weights("matrix", "F32", [600, 1000])]);
+      expect(await compare(big, { levels: 16, scale: "channel", outliers })).toBe(1);
+    },
+  );
 
   test("the defaults, and an ONNX model's coded tensors", async () => {
     await compare(safetensorsFile(MODEL), {});

@@ -27,6 +27,7 @@ def read(path):
             groups, inner = shape[c["axis"]], int(np.prod(shape[c["axis"] + 1 :], dtype=np.int64))
         if by == "group":
             groups, inner = -(-n // c["groupSize"]), c["groupSize"]
+        parts.pop(c.get("outliers"), None)  # read_outliers.py puts them in
         values = parts.pop(c["codebook"]).view("<f4").reshape(-1, c["levels"])
         if "scales" in c:
             scales = parts.pop(c["scales"]).view("<f2").astype(np.float32)

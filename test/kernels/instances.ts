@@ -1,6 +1,7 @@
-// Instances: the twelve Wasm builds, and one run of a kernel on scalar and SIMD with all its memory under guard.
+// Instances: the fourteen Wasm builds, and one run of a kernel on scalar and SIMD with all its memory under guard.
 import { readFileSync } from "node:fs";
 import type { TansKernels } from "../../src/container/tans.ts";
+import type { OutlierKernels } from "../../src/outliers.ts";
 import type { CalibrateKernels } from "../../src/wasm/calibrate.ts";
 import type { DecodeKernels } from "../../src/wasm/decode.ts";
 import type { EncodeKernels } from "../../src/wasm/encode.ts";
@@ -16,6 +17,8 @@ export const BUILDS = [
   "entropy.simd",
   "tans.scalar",
   "tans.simd",
+  "outliers.scalar",
+  "outliers.simd",
   "slq.scalar",
   "slq.simd",
   "calibrate.scalar",
@@ -152,6 +155,7 @@ export type EncodeInstance = Instance<EncodeKernels>;
 export type DecodeInstance = Instance<DecodeKernels>;
 export type EntropyInstance = Instance<EntropyKernels>;
 export type TansInstance = Instance<TansKernels>;
+export type OutlierInstance = Instance<OutlierKernels>;
 export type SlqInstance = Instance<SlqKernels>;
 export type CalibrateInstance = Instance<CalibrateKernels>;
 
@@ -159,6 +163,10 @@ const encode: readonly EncodeInstance[] = [new Instance("encode.scalar", 0xa5), 
 const decode: readonly DecodeInstance[] = [new Instance("decode.scalar", 0xa5), new Instance("decode.simd", 0x5a)];
 const entropy: readonly EntropyInstance[] = [new Instance("entropy.scalar", 0xa5), new Instance("entropy.simd", 0x5a)];
 const tans: readonly TansInstance[] = [new Instance("tans.scalar", 0xa5), new Instance("tans.simd", 0x5a)];
+const outliers: readonly OutlierInstance[] = [
+  new Instance("outliers.scalar", 0xa5),
+  new Instance("outliers.simd", 0x5a),
+];
 const slq: readonly SlqInstance[] = [new Instance("slq.scalar", 0xa5), new Instance("slq.simd", 0x5a)];
 const calibrate: readonly CalibrateInstance[] = [
   new Instance("calibrate.scalar", 0xa5),
@@ -186,6 +194,11 @@ export function onEntropy<T extends Result>(work: (instance: EntropyInstance) =>
 /** Runs on both builds of the entropy decoder; throws unless all bits are the same; returns them. */
 export function onTans<T extends Result>(work: (instance: TansInstance) => T): T {
   return onAll(tans, work);
+}
+
+/** Runs on both builds for outliers; throws unless all bits are the same; returns them. */
+export function onOutliers<T extends Result>(work: (instance: OutlierInstance) => T): T {
+  return onAll(outliers, work);
 }
 
 /** Runs on the scalar and the SIMD build for rounds; throws unless all bits are the same; returns them. */
