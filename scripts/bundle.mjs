@@ -19,6 +19,8 @@ const ENTRIES = {
 };
 const CLI = { cli: "src/cli/main.ts" };
 const TARGET = "es2022";
+/** What few compressions need, loaded when one does: a chunk for all of it, since files are to be few. */
+const LATER = /\/src\/(importance|outliers)\.ts$/;
 
 const onLog = (level, log) => console.error(`${level}: ${log.message}`);
 
@@ -38,6 +40,15 @@ function firstThatNeeds(input) {
     needs ??= Object.entries(input).map(([name, path]) => ({ name, ids: reach(resolve(path)) }));
     const users = needs.filter(({ ids }) => ids.has(id));
     return users.length > 1 ? `shared-${users[0].name}` : undefined;
+  };
+}
+
+/** The same for JavaScript, which has chunks of its own for what is loaded later; decoders load `exact`, too. */
+function chunkNames(input) {
+  const shared = firstThatNeeds(input);
+  return (id, api) => {
+    if (LATER.test(id)) return "later";
+    return id.endsWith("/exact.ts") ? "exact" : shared(id, api);
   };
 }
 
@@ -69,6 +80,8 @@ const embedWasm = {
 const importWasm = {
   name: "import-wasm",
   resolveId(source) {
+    // has no binary: the same for all
+    if (source.endsWith("/exact.ts")) return { id: "../exact.js", external: "absolute" };
     if (!source.endsWith(".wasm.txt")) return null;
     return { id: `../${basename(source, ".wasm.txt")}.simd.wasm`, external: "absolute" };
   },
@@ -115,7 +128,7 @@ async function bundle(input, dir, plugins) {
     format: "es",
     entryFileNames: "[name].js",
     chunkFileNames: "[name].js",
-    manualChunks: firstThatNeeds(input),
+    manualChunks: chunkNames(input),
     banner: ({ name }) => (name === "cli" ? "#!/usr/bin/env node" : ""),
     hoistTransitiveImports: false,
   });
