@@ -100,6 +100,8 @@ const commandLine = {
     const { outputFiles } = await build({
       stdin: { contents: `export { default } from "${id}";`, resolveDir: "." },
       bundle: true,
+      // of tables, asked for with a style alone, which ours have not
+      external: ["@colors/colors/safe"],
       format: "esm",
       platform: "node",
       target: "node20",
