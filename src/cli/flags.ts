@@ -234,8 +234,8 @@ How weights are quantized
   --start WHAT, --steps N  for lloyd: linear or quantile, and the most steps
   --target-bits B          for ecsq, which weighs error against entropy-coded size: bits a weight, codebook and scales
                            counted; or --target-sqnr DB; or --lambda L, the squared error that a bit is worth
-  --outliers SHARE         this share of each tensor's weights (0.005) stays exact: the largest or, with importance, those
-                           where an error would cost most; not for onnx
+  --outliers SHARE         this share of each tensor's weights (0.005) stays exact: the largest or, with importance,
+                           those where an error would cost most; not for onnx
   --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw;
                            with a target size or for plan: levels, too
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
