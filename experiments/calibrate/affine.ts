@@ -17,6 +17,10 @@ const BLOCK = 32;
 
 interface Affine {
   readonly values: Float32Array;
+  /** One byte a code, or two codes in one. */
+  readonly codes: Uint8Array;
+  /** Of scales and zero points. */
+  readonly tableBytes: number;
   /** Codes packed, a float32 scale and a zero point a group. */
   readonly bytes: number;
   /** The same with codes at their order-0 entropy. */
@@ -35,19 +39,22 @@ export function affine(weights: Float32Array, shape: readonly number[], axis: nu
     high[g] = Math.max(high[g] ?? 0, w);
   });
   const counts = new Float64Array(levels);
+  const perByte = 8 / setting.bits;
+  const codes = new Uint8Array(Math.ceil(weights.length / perByte));
   const values = weights.map((w, i) => {
     const g = groupOf(i);
     const scale = ((high[g] as number) - (low[g] as number)) / (levels - 1);
-    if (scale === 0) return 0;
-    const zero = Math.round(-(low[g] as number) / scale);
-    const code = Math.min(levels - 1, Math.max(0, Math.round(w / scale) + zero));
+    const zero = scale > 0 ? Math.round(-(low[g] as number) / scale) : 0;
+    const code = scale > 0 ? Math.min(levels - 1, Math.max(0, Math.round(w / scale) + zero)) : 0;
     counts[code] = (counts[code] as number) + 1;
+    const at = Math.floor(i / perByte);
+    codes[at] = (codes[at] as number) | (code << (setting.bits * (i % perByte)));
     return (code - zero) * scale;
   });
-  const table = low.length * (4 + setting.bits / 8);
+  const table = Math.ceil(low.length * (4 + setting.bits / 8));
   const n = weights.length;
   const entropy = counts.reduce((sum, c) => (c > 0 ? sum + c * Math.log2(n / c) : sum), 0);
-  return { values, bytes: table + (n * setting.bits) / 8, entropyBytes: table + entropy / 8 };
+  return { values, codes, tableBytes: table, bytes: table + (n * setting.bits) / 8, entropyBytes: table + entropy / 8 };
 }
 
 /** The group of a weight by its place. Blocks run along the inputs of one output. */
@@ -68,14 +75,25 @@ function groups(
   return (i) => output(i) * blocks + Math.floor(input(i) / BLOCK);
 }
 
+/** A model made affine: as a file that runs, its tensors' codes, and the bytes of both. */
+interface AffineModel {
+  readonly segments: readonly Segment[];
+  readonly codes: readonly Uint8Array[];
+  readonly tableBytes: number;
+  readonly bytes: number;
+  readonly entropyBytes: number;
+}
+
 /** The model with all named weights made affine; depthwise ones with 8 bits a channel. */
 export async function affineModel(
   model: OnnxModel,
   names: ReadonlySet<string>,
   depthwise: ReadonlySet<string>,
   setting: AffineSetting,
-): Promise<{ readonly segments: readonly Segment[]; readonly bytes: number; readonly entropyBytes: number }> {
+): Promise<AffineModel> {
   const payloads = new Map<string, Segment>();
+  const codes: Uint8Array[] = [];
+  let tableBytes = 0;
   let bytes = 0;
   let entropyBytes = 0;
   for (const { name, shape, axis, byteLength, read } of model.tensors) {
@@ -84,8 +102,10 @@ export async function affineModel(
     const own: AffineSetting = depthwise.has(name) ? { bits: 8, per: "channel" } : setting;
     const made = affine(weights, shape, axis, own);
     payloads.set(name, new Uint8Array(made.values.buffer));
+    codes.push(made.codes);
+    tableBytes += made.tableBytes;
     bytes += made.bytes;
     entropyBytes += made.entropyBytes;
   }
-  return { segments: (await model.dense(payloads)).main, bytes, entropyBytes };
+  return { segments: (await model.dense(payloads)).main, codes, tableBytes, bytes, entropyBytes };
 }
