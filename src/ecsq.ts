@@ -163,10 +163,14 @@ export class EcsqCurve {
       pins[0] ?? 0,
       format,
     );
-    return {
-      codebook: this.#scope.f32(this.#codebook, count).slice(),
-      thresholds: this.#scope.f32(this.#thresholds, count - 1).slice(),
-    };
+    const codebook = this.#scope.f32(this.#codebook, count).slice();
+    // a codebook has two values at least: the second has no weights
+    if (count < 2)
+      return {
+        codebook: Float32Array.of(...codebook, ...codebook),
+        thresholds: Float32Array.of(Number.POSITIVE_INFINITY),
+      };
+    return { codebook, thresholds: this.#scope.f32(this.#thresholds, count - 1).slice() };
   }
 
   /** The lambda whose point comes nearest to the target from the side that keeps it. */

@@ -215,3 +215,21 @@ describe("a container that lies about its entropy code", () => {
     }
   });
 });
+
+test("a price at which one value is best for all gives a file that opens, in every granularity", async () => {
+  const values = random.normals(64 * 512);
+  const model = safetensorsFile([f32("w", [64, 512], values)]);
+  for (const how of [
+    {},
+    { scale: "channel" },
+    { scale: "group", groupSize: 64 },
+    { granularity: "channel" },
+  ] as const) {
+    const { bytes, report } = await compressed({ method: "ecsq", lambda: 1e9, ...how }, model);
+    expect(report.tensors[0]?.stats?.entropyBits).toBe(0);
+    expect((await verify(bytes)).problems).toEqual([]);
+    const { data } = await (await open(bytes)).tensor("w");
+    expect(data.length).toBe(values.length);
+    for (const x of data) if (!(Math.abs(Number(x)) < 0.5)) throw new Error(`${x} is no mean`);
+  }
+});
