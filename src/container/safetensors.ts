@@ -101,7 +101,7 @@ export function checkTensor(
 ): SafeTensor {
   const tensor = tensors.get(name);
   if (tensor?.dtype !== dtype || tensor.byteLength < bytes || tensor.byteLength > bytes + padding) {
-    throw malformed(name, `${tensor?.byteLength} bytes of ${tensor?.dtype}, expected ${bytes} of ${dtype}`);
+    throw malformed(name, `${tensor?.byteLength} bytes of ${tensor?.dtype}, not ${bytes} of ${dtype}`);
   }
   return tensor;
 }
