@@ -55,7 +55,7 @@ export function tileDecoder(
   const codebooksAt = scope.reserve(held * levels * 4 + 1024);
 
   // of the codebook, not of its products with scales: one that no code uses may be beyond float32
-  if (!codebook.every(Number.isFinite)) throw malformed(tensor, "codebook is not finite");
+  if (!codebook.every(Number.isFinite)) throw malformed(tensor, "codebook not finite");
   const prepare = (): void => {
     const values = scope.f32(codebooksAt, held * levels);
     for (let j = 0; j < held; j++) {

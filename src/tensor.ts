@@ -62,7 +62,7 @@ export function countElements(shape: readonly number[], tensor?: string): number
   for (const dim of shape) {
     count *= dim;
     if (!isSize(dim) || !isSize(count))
-      throw malformed(tensor, `shape [${shape.slice(0, 9)}] has dimension ${dim} or more than 2^53 elements`);
+      throw malformed(tensor, `shape [${shape.slice(0, 9)}]: dimension ${dim} or more than 2^53 elements`);
   }
   return count;
 }

@@ -58,7 +58,7 @@ export async function readSafetensors(source: Pick<ByteSource, "read" | "byteLen
   let end = dataStart;
   for (const tensor of list.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength)) {
     const { name, offset, byteLength } = tensor;
-    if (offset !== end) throw malformed(name, `begins at byte ${offset}, not ${end}`);
+    if (offset !== end) throw malformed(name, `is at byte ${offset}, not ${end}`);
     end += byteLength;
     tensors.set(name, tensor);
   }
