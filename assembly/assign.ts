@@ -159,14 +159,14 @@ function gridded(codes: usize, src: usize, count: usize, thresholdsAt: usize, le
   const cells = grid + <usize>(LAST_CELL + 17);
   for (let i: usize = 0; i < count; ) {
     const end = min(i + 64, count);
+    let j = i;
     if (ASC_FEATURE_SIMD) {
-      for (let j = i; j < end; j += 4) {
+      for (; j + 4 <= end; j += 4) {
         const at = f32x4.mul(f32x4.sub(v128.load(src + (j << 2)), f32x4.splat(low)), f32x4.splat(factor));
         v128.store(cells + ((j - i) << 2), i32x4.min_u(i32x4.trunc_sat_f32x4_u(at), i32x4.splat(LAST_CELL)));
       }
-    } else {
-      for (let j = i; j < end; j++) store<u32>(cells + ((j - i) << 2), cellOf(load<f32>(src + (j << 2)), low, factor));
     }
+    for (; j < end; j++) store<u32>(cells + ((j - i) << 2), cellOf(load<f32>(src + (j << 2)), low, factor));
     for (let p = cells; i < end; i++, p += 4) {
       const x = load<f32>(src + (i << 2));
       let c = <usize>load<u8>(grid + load<u32>(p));

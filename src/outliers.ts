@@ -2,7 +2,7 @@
 import embedded from "../build/outliers.wasm.txt";
 import type { QuantizationStats } from "./codebook.ts";
 import type { Outliers } from "./coded.ts";
-import { type EachOutlier, outlierPlaces, outlierWidth } from "./container/exact.ts";
+import { BLOCK, type EachOutlier, outlierPlaces, outlierWidth } from "./container/exact.ts";
 import type { TensorEntry } from "./formats/format.ts";
 import type { ImportanceTensor } from "./importance.ts";
 import type { QuantizePlan } from "./options.ts";
@@ -15,8 +15,6 @@ import type { Work } from "./work.ts";
 
 // Weights looked at together.
 const TILE = 65536;
-// Weights whose outliers are listed together, as in container/exact.ts.
-const BLOCK = 262144;
 const MOST = 0.5;
 
 /** The kernels, as the compiler types them. */

@@ -125,7 +125,7 @@ function refusal(target: PlanTarget, trials: readonly Trial[], weights: number):
 
 /** About the price at which a bell-shaped tensor has the bits that are wanted on average. */
 async function firstPrice(task: RateTask, target: PlanTarget, weights: number): Promise<number> {
-  const { scope, work, model, sensitivities } = task;
+  const { scope, work, model, importance, sensitivities } = task;
   let logs = 0;
   let counted = 0;
   for (const { entry } of work) {
@@ -133,9 +133,17 @@ async function firstPrice(task: RateTask, target: PlanTarget, weights: number): 
     const n = Math.min(SAMPLE, count);
     const mark = scope.mark();
     const at = scope.reserve(n * 4);
+    const costAt = scope.reserve(n * 4);
     await new WeightReader(scope, entry, entry.dtype as FloatDtype).load(at, 0, n);
+    const weigher = importance?.(entry);
+    if (weigher) await new WeightReader(scope, weigher, weigher.dtype).load(costAt, 0, n);
+    else scope.f32(costAt, n).fill(1);
+    const cost = scope.f32(costAt, n);
     let squares = 0;
-    for (const x of scope.f32(at, n)) if (Number.isFinite(x)) squares += x * x;
+    scope.f32(at, n).forEach((x, i) => {
+      const square = (cost[i] as number) * x * x;
+      if (square < Number.POSITIVE_INFINITY) squares += square;
+    });
     scope.release(mark);
     const mean = (squares / n) * (sensitivities[entry.name] ?? 1);
     if (!(mean > 1e-300 && mean < 1e300)) continue;

@@ -5,7 +5,7 @@ import type { CodedTensor } from "./coding.ts";
 import type { SafeTensor } from "./safetensors.ts";
 
 /** Weights whose outliers are listed together, by their place among them. */
-const BLOCK = 262144;
+export const BLOCK = 262144;
 /** Bytes of a block in the table: how many outliers, and bytes of their gaps, three each. */
 const ROW = 6;
 

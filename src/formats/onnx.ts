@@ -121,7 +121,7 @@ async function open(
       throw onnxError(
         "malformed",
         name,
-        `shape [${tensor.dims.join(", ")}] takes ${byteLength} bytes, the file has none`,
+        `shape [${tensor.dims.join(", ")}] takes ${byteLength} bytes, the file has no data for it`,
       );
     }
     const role = roles.of(constant);

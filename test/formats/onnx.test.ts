@@ -175,7 +175,7 @@ describe("a tensor's payload", () => {
       /takes 48 bytes, its data fields have 0/,
     ],
     ["the wrong wire type", tensor("w", [1], TYPE.F32, v(4, 1)), /wire type 0, which F32 cannot have/],
-    ["no data", tensor("w", [4, 3], TYPE.F32), /takes 48 bytes, the file has none/],
+    ["no data", tensor("w", [4, 3], TYPE.F32), /takes 48 bytes, the file has no data for it/],
     ["a negative dimension", tensor("w", [-4, 3], TYPE.F32, raw(W)), /dimension -4/],
     ["2^63 dimensions", tensor("w", [2n ** 63n, 3], TYPE.F32, raw(W)), /dimension -9223372036854776000/],
     ["2^62 dimensions", tensor("w", [2n ** 62n, 3], TYPE.F32, raw(W)), /dimension 4611686018427388000/],
