@@ -1,4 +1,5 @@
 // Kernels on data that lies in Wasm memory already: what the machine allows, without copies.
+import { quantizeSync } from "../src/index.ts";
 import { type DecodeScope, decodeScope } from "../src/wasm/decode.ts";
 import { type EncodeScope, encodeScope } from "../src/wasm/encode.ts";
 import { measure, type Row } from "./measure.ts";
@@ -33,6 +34,34 @@ export function assignAndPack(weights: Float32Array, codebook: Float32Array): Ro
     }
   };
   return [measure("assign + pack, 16 levels, Wasm-resident", count * 4, run), copyRow(scope, src, spare, count * 4)];
+}
+
+/** Weights to codes, a codebook for each `inner` of them in a row. */
+export function assignChannels(weights: Float32Array, levels: number, inner: number): Row {
+  const scope = encodeScope();
+  const { kernels } = scope;
+  const mark = scope.mark();
+  const count = weights.length - (weights.length % inner);
+  const groups = count / inner;
+  const stride = 2 ** Math.ceil(Math.log2(levels));
+  const src = scope.reserve(count * 4);
+  const codes = scope.reserve(count);
+  const values = scope.reserve(levels * 4);
+  const thresholds = scope.reserve(groups * stride * 4);
+  const scratch = scope.reserve(4096);
+  scope.f32(src, count).set(weights.subarray(0, count));
+  const { codebook } = quantizeSync(weights, { levels });
+  for (let g = 0; g < groups; g++) {
+    // scales of their own, as channels have
+    const factor = 0.5 + (g % 16) / 16;
+    const own = codebook.map((x) => x * factor);
+    scope.f32(values, levels).set(own);
+    kernels.thresholds(thresholds + g * stride * 4, values, levels, stride);
+  }
+  const run = (): void => kernels.assignRuns(codes, src, count, thresholds, levels, stride, inner, groups, 0, scratch);
+  const row = measure(`assign, ${levels} levels, ${inner} weights a channel`, count * 4, run);
+  scope.release(mark);
+  return { ...row, name: `${row.name}, ${((row.ms * 1e6) / count).toFixed(2)} ns a weight` };
 }
 
 /** Packed 4-bit codes to float32. */

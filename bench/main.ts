@@ -10,8 +10,8 @@ import { version } from "../package.json";
 import { dequantizeSync, init, quantizeSync } from "../src/index.ts";
 import { optimumOf, readOptima } from "../test/oracle/optima.ts";
 import { gauss, SETS } from "./data.ts";
-import { entropyCoding } from "./entropy.ts";
-import { assignAndPack, decodeResident } from "./kernels.ts";
+import { entropyCoding, outliersDecoded } from "./entropy.ts";
+import { assignAndPack, assignChannels, decodeResident } from "./kernels.ts";
 import { measure, type Row, timeOnce } from "./measure.ts";
 import { rowCodebooks } from "./rows.ts";
 
@@ -151,6 +151,9 @@ async function main(): Promise<void> {
   s = section("entropy coding, 10M codes, to float32 in the caller's array");
   for (const levels of [16, 256]) add(s, ...(await entropyCoding(big, levels)));
 
+  s = section("a container's tensor, 10M weights, entropy-coded");
+  add(s, ...(await outliersDecoded(big, 0.005)));
+
   s = section("entropy-constrained codebook + codes, 10M float32");
   for (const targetBits of [2, 4]) {
     const coded = quantizeSync(big, { method: "ecsq", targetBits }).stats;
@@ -172,6 +175,7 @@ async function main(): Promise<void> {
   const [assignRow, assignCopy] = assignAndPack(big, q.codebook) as [Row, Row];
   add(s, assignCopy, { ...assignRow, goal: "4.5 GB/s" });
   add(s, plainAssign(big, q.codebook));
+  for (const levels of [64, 256]) add(s, assignChannels(million, levels, 1000));
 
   s = section("decode 4 bit -> float32, 10M");
   const [decodeRow, decodeCopy] = decodeResident(BIG, q.codebook) as [Row, Row];
