@@ -221,6 +221,9 @@ function page(results: readonly Result[], task: TaskResult): string {
       if (ours !== undefined && ours < sqnrDb) behind.push(`${set}: ${name}`);
     }
   }
+  for (const { name, kept, ours } of task.rows) {
+    if (ours.kept.characters < kept.characters) behind.push(`text recognition: ${name}`);
+  }
   lines.push(
     "",
     ...taskTable(task),
