@@ -23,10 +23,9 @@ async function compileWasm() {
       if (messages) console.error(messages);
       if (error) throw error;
     }
-    const [simd, scalar] = await Promise.all(["simd", "scalar"].map((kind) => readFile(`build/${name}.${kind}.wasm`)));
-    const size = Buffer.alloc(4);
-    size.writeUInt32LE(scalar.length);
-    await writeFile(`build/${name}.wasm.txt`, textOf(Buffer.concat([size, scalar, simd])));
+    for (const kind of ["simd", "scalar"]) {
+      await writeFile(`build/${name}.${kind}.wasm.txt`, textOf(await readFile(`build/${name}.${kind}.wasm`)));
+    }
   }
 }
 
@@ -43,9 +42,7 @@ async function bundle() {
   await rm("dist", { recursive: true, force: true });
   await bundleEntries("dist");
   await chmod("dist/cli.js", 0o755);
-  for (const name of WASM) {
-    for (const kind of ["simd", "scalar"]) await cp(`build/${name}.${kind}.wasm`, `dist/${name}.${kind}.wasm`);
-  }
+  for (const name of WASM) await cp(`build/${name}.simd.wasm`, `dist/${name}.simd.wasm`);
 }
 
 const steps = process.argv.slice(2);

@@ -20,7 +20,16 @@ const ENTRIES = {
 const CLI = { cli: "src/cli/main.ts" };
 const TARGET = "es2022";
 /** What few compressions need, loaded when one does: a chunk for all of it, since files are to be few. */
-const LATER = /\/src\/(importance|outliers)\.ts$/;
+const LATER = /\/(src\/(importance|outliers)\.ts|build\/outliers\..*)$/;
+/** What engines without SIMD load, and which chunk has it. */
+const SCALAR = ".scalar.wasm.txt";
+const SCALARS = {
+  decode: "scalar-decode",
+  encode: "scalar-encode",
+  slq: "scalar-encode",
+  calibrate: "scalar-calibrate",
+};
+const NO_TEXT = "\0no-text";
 
 const onLog = (level, log) => console.error(`${level}: ${log.message}`);
 
@@ -48,6 +57,7 @@ function chunkNames(input) {
   const shared = firstThatNeeds(input);
   return (id, api) => {
     if (LATER.test(id)) return "later";
+    if (id.endsWith(SCALAR)) return SCALARS[basename(id, SCALAR)];
     return id.endsWith("/exact.ts") ? "exact" : shared(id, api);
   };
 }
@@ -79,11 +89,13 @@ const embedWasm = {
 /** Imports the plain SIMD binary instead of the embedded bytes: workerd, which always has SIMD, compiles it itself. */
 const importWasm = {
   name: "import-wasm",
+  load: (id) => (id === NO_TEXT ? "export default undefined;" : null),
   resolveId(source) {
     // has no binary: the same for all
     if (source.endsWith("/exact.ts")) return { id: "../exact.js", external: "absolute" };
     if (!source.endsWith(".wasm.txt")) return null;
-    return { id: `../${basename(source, ".wasm.txt")}.simd.wasm`, external: "absolute" };
+    if (source.endsWith(SCALAR)) return NO_TEXT;
+    return { id: `../${basename(source, ".txt")}`, external: "absolute" };
   },
 };
 
@@ -145,6 +157,7 @@ export async function bundleEntries(dir) {
 
 /** One `.d.ts` an entry, shared ones beside them: what is internal stays out, and a class is the same in every entry. */
 export async function bundleTypes(dir) {
+  const shared = firstThatNeeds(ENTRIES);
   const made = await rollup({
     input: ENTRIES,
     plugins: [dts({ tsconfig: "tsconfig.json", compilerOptions: { stripInternal: true } })],
@@ -156,6 +169,6 @@ export async function bundleTypes(dir) {
     dir,
     entryFileNames: "[name].d.ts",
     chunkFileNames: "[name].d.ts",
-    manualChunks: firstThatNeeds(ENTRIES),
+    manualChunks: (id, api) => shared(id, api) && "shared",
   });
 }

@@ -1,5 +1,6 @@
 // Outliers: finds the weights of a tensor that are stored exactly, and hands on the rest; loaded by who wants some.
-import embedded from "../build/outliers.wasm.txt";
+import scalar from "../build/outliers.scalar.wasm.txt";
+import embedded from "../build/outliers.simd.wasm.txt";
 import type { QuantizationStats } from "./codebook.ts";
 import type { Outliers } from "./coded.ts";
 import { BLOCK, type EachOutlier, outlierPlaces, outlierWidth } from "./container/exact.ts";
@@ -20,7 +21,7 @@ const MOST = 0.5;
 /** The kernels, as the compiler types them. */
 export type OutlierKernels = Awaited<ReturnType<typeof import("../build/outliers.simd.js").instantiate>>;
 
-const binary: Binary = { embedded };
+const binary: Binary = { embedded, fallback: async () => ({ default: scalar }) };
 
 /** A tensor as clustering gets it: outliers are 0 and count nothing. */
 export interface Rest {

@@ -67,7 +67,7 @@ const ROUND_TRIP = `
     return hash(q.codebook, q.codes, await dequantize(q));
   };
 `;
-const bytesOf = (name: string): number => readFileSync(join("dist", name)).byteLength;
+const bytesOf = (name: string): number => readFileSync(join("build", name)).byteLength;
 
 describe("the kernels in the package", () => {
   test.each(["index", "decoder", "onnx", "caffe", "slq", "tfjs", "node"])("import of %s compiles nothing", (entry) => {
@@ -146,7 +146,7 @@ describe("kernels from elsewhere", () => {
       // as a server does that knows no type for .wasm
       response.setHeader("Content-Type", "application/octet-stream");
       response.statusCode = name.endsWith(".wasm") ? 200 : 404;
-      response.end(name.endsWith(".wasm") ? readFileSync(join("dist", name)) : "no");
+      response.end(name.endsWith(".wasm") ? readFileSync(join("build", name)) : "no");
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
@@ -164,7 +164,7 @@ describe("kernels from elsewhere", () => {
     const { answer } = run(`${ROUND_TRIP}
       const before = await trip();
       const make = ${make};
-      await init({ encode: make("dist/encode.scalar.wasm"), decode: make("dist/decode.scalar.wasm") });
+      await init({ encode: make("build/encode.scalar.wasm"), decode: make("build/decode.scalar.wasm") });
       say(await trip() === before);`);
     expect(answer).toBe(true);
   });

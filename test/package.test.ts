@@ -81,7 +81,7 @@ describe("package.json", () => {
   });
 
   test("exports every entry, types first, and every target is in the package", () => {
-    const binaries = ["decode", "encode"].flatMap((name) => [`./${name}.simd.wasm`, `./${name}.scalar.wasm`]);
+    const binaries = ["decode", "encode", "slq", "calibrate"].map((name) => `./${name}.simd.wasm`);
     const entries = [".", "./decoder", "./onnx", "./node", ...binaries, "./package.json"];
     expect(Object.keys(manifest.exports)).toEqual(expect.arrayContaining(entries));
     const paths = packed.files.map((file) => `./${file.path}`);
@@ -108,7 +108,7 @@ describe("the packed files", () => {
     expect(outside.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
     const entries = MODULES.map((name) => name.slice(2) || "index").join("|");
     const built = new RegExp(
-      `^dist/(workerd/)?(cli|${entries}|tans|exact|later|shared-[A-Za-z0-9_-]+)(\\.d\\.ts|\\.js)$|^dist/[a-z.]+\\.wasm$`,
+      `^dist/(workerd/)?(cli|${entries}|tans|exact|later|scalar-[a-z]+|shared(-[A-Za-z0-9_-]+)?)(\\.d\\.ts|\\.js)$|^dist/[a-z.]+\\.wasm$`,
     );
     expect(packed.files.filter(({ path }) => path.startsWith("dist/") && !built.test(path))).toEqual([]);
   });

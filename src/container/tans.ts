@@ -1,5 +1,5 @@
 // Tans: entropy-coded codes, block by block, to one byte each; loaded by who reads a tensor that has them.
-import embedded from "../../build/tans.wasm.txt";
+import embedded from "../../build/tans.simd.wasm.txt";
 import type { BlockDecoder } from "../decode.ts";
 import type { WlqError } from "../error.ts";
 import type { Binary, instantiate, load } from "../wasm/kernel.ts";

@@ -1,5 +1,5 @@
 // The entropy binary: kernels that code codes at their entropy.
-import embedded from "../../build/entropy.wasm.txt";
+import embedded from "../../build/entropy.simd.wasm.txt";
 import { type Binary, instantiate, load } from "./kernel.ts";
 import { WorkScope } from "./scope.ts";
 

@@ -16,7 +16,7 @@ export async function loadFrom(
   if (simd === false && typeof binary.embedded !== "string" && !input) {
     throw new WlqError(
       "unsupported",
-      `the package imports its SIMD module here: for the scalar build pass ${name}, imported from "wlq/${name}.scalar.wasm"`,
+      `the package has its SIMD module alone here: pass another build as ${name}, or leave simd out`,
     );
   }
   await loadWork(binary, input === undefined ? undefined : await fetched(name, input), simd);

@@ -11,11 +11,12 @@ type Embedded = string | WebAssembly.Module;
  * A binary: compiled at first use or by `init`, then instantiated as often as needed. Plain data, so that a bundler drops
  * those that nobody uses.
  *
- * Embedded as text of: scalar build's size (u32, little-endian), scalar build, SIMD build. A byte is one character or two,
- * so that gzip, which most servers use, finds what the two builds share; base64 would hide it.
+ * A byte of the embedded text is one character or two, which gzip, that most servers use, makes less of than of base64.
  */
 export interface Binary {
   readonly embedded: Embedded;
+  /** Text of the scalar build, for engines without SIMD; absent where `embedded` has no vectors, or is a module. */
+  readonly fallback?: () => Promise<{ readonly default: Embedded }>;
   /** The compiled module, once there is one; set by {@link load} alone. */
   ready?: WebAssembly.Module;
   /** Whether the engine refused the SIMD build. */
@@ -63,7 +64,7 @@ export function sharedScope<Scope>(binary: Binary, make: () => Scope): Scope {
 async function compile(binary: Binary, input: WasmInput | Embedded, simd?: boolean): Promise<WebAssembly.Module> {
   try {
     if (input instanceof WebAssembly.Module) return input;
-    return await WebAssembly.compile(typeof input === "string" ? unfold(binary, input, simd) : input);
+    return await WebAssembly.compile(typeof input === "string" ? await buildOf(binary, input, simd) : input);
   } catch (cause) {
     throw refused(cause);
   }
@@ -77,9 +78,17 @@ function refused(cause: unknown): WlqError {
   );
 }
 
+/** The bytes of the build that the engine takes, or that is asked for. */
+async function buildOf(binary: Binary, text: string, simd = true): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = unfold(text);
+  if (!binary.fallback) return bytes;
+  binary.scalar = !WebAssembly.validate(bytes);
+  return simd && !binary.scalar ? bytes : unfold((await binary.fallback()).default as string);
+}
+
 // One character a digit of base 91, from "#" without the backslash; before it " " for 91 more, "!" for 182 more. The sum
 // less 3, modulo 256, is the byte: the commonest bytes of Wasm (indices, local.get, the SIMD prefix) take one character.
-function unfold(binary: Binary, text: string, simd = true): Uint8Array<ArrayBuffer> {
+function unfold(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(text.length);
   let count = 0;
   let high = 0;
@@ -91,8 +100,5 @@ function unfold(binary: Binary, text: string, simd = true): Uint8Array<ArrayBuff
       high = 0;
     }
   }
-  const end = 4 + new DataView(bytes.buffer).getUint32(0, true);
-  const vector = bytes.slice(end, count);
-  binary.scalar = !WebAssembly.validate(vector);
-  return simd && !binary.scalar ? vector : bytes.slice(4, end);
+  return bytes.slice(0, count);
 }

@@ -50,7 +50,7 @@ const get = async (address, task) =>
 
 export const workerd = {
   name: "workerd",
-  probes: { imported: /^unsupported: .*wlq\/encode\.scalar\.wasm/ },
+  probes: { imported: /^unsupported: .*SIMD.* encode/ },
   async start(home) {
     await writeFile(join(home, "wrangler.json"), JSON.stringify(CONFIG));
     let server = await dev(home);

@@ -1,9 +1,9 @@
 // Worker: a task from the path of a request, for workerd, where binaries are imported as modules.
-import decode from "wlq/decode.scalar.wasm";
-import encode from "wlq/encode.scalar.wasm";
-import slq from "wlq/slq.scalar.wasm";
 import { answer } from "./answer.mjs";
+import decode from "./decode.scalar.wasm";
+import encode from "./encode.scalar.wasm";
 import { load } from "./load.mjs";
+import slq from "./slq.scalar.wasm";
 
 export default {
   async fetch(request) {
