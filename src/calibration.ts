@@ -40,6 +40,8 @@ export interface OutputError {
   readonly sqnrDb: number | null;
   /** The same, had every weight become its nearest value. */
   readonly nearestDb: number | null;
+  /** `sqnrDb` on inputs that calibration held out: what to expect of others. Absent where there are none. */
+  readonly heldOutDb?: number | null;
 }
 
 export interface CalibratedTensor {

@@ -8,40 +8,11 @@ import { type Segment, segmentsByteLength } from "../io/segment.ts";
 import { checkAborted, type Sink } from "../io/sink.ts";
 import { byteSource, type Resolve, type Source } from "../io/source.ts";
 import { loadCalibrate } from "../wasm/calibrate.ts";
+import { type FeedSource, isHeldOut, type Ort, type OrtSession, SESSION } from "./onnxruntime-session.ts";
 
 export { WlqError, type WlqErrorCode } from "../error.ts";
-
-/** A tensor of onnxruntime, as far as it is needed here. */
-export interface OrtTensor {
-  readonly type: string;
-  readonly dims: readonly number[];
-  readonly data: unknown;
-  dispose?(): void;
-}
-
-/** The namespace of onnxruntime-web, -node or -react-native, as far as it is needed here. */
-export interface Ort {
-  readonly InferenceSession: {
-    create(model: Uint8Array, options?: object): Promise<OrtSession>;
-  };
-}
-
-/** A session of onnxruntime. */
-export interface OrtSession {
-  // biome-ignore lint/suspicious/noExplicitAny: each runtime has a tensor type of its own
-  run(feeds: any, fetches: any): Promise<Readonly<Record<string, OrtTensor>>>;
-  release(): Promise<void>;
-}
-
-/** Inputs of one run: onnxruntime tensors by name. */
-export type Feeds = Readonly<Record<string, OrtTensor>>;
-
-/** Runs to observe. A list or a function can be gone through again, so that the layers are observed a few at a time. */
-export type FeedSource =
-  | readonly Feeds[]
-  | Iterable<Feeds>
-  | AsyncIterable<Feeds>
-  | (() => Iterable<Feeds> | AsyncIterable<Feeds>);
+export { type ComparedOutput, type CompareOptions, type CompareReport, compareModels } from "./onnxruntime-compare.ts";
+export type { FeedSource, Feeds, Ort, OrtSession, OrtTensor } from "./onnxruntime-session.ts";
 
 /** How far calibration is. */
 export interface CalibrateProgress {
@@ -60,6 +31,11 @@ export interface CalibrateOptions {
   readonly maxColumns?: number;
   /** Bytes of sums at a time; what does not fit is observed in further passes over the inputs. Default 256 MiB. */
   readonly memory?: number;
+  /**
+   * Share of the runs that codes are not chosen by, spread evenly; they give the `heldOutDb` that reports state. Takes twice
+   * the memory, and twice the file. Default 0.
+   */
+  readonly heldOut?: number;
   /** Depthwise convolutions, too. Default false: they are small and gain nothing. */
   readonly depthwise?: boolean;
   /** Options of `InferenceSession.create`. Default: one Wasm thread's provider, errors alone in the log. */
@@ -82,6 +58,8 @@ export interface CalibrateReport {
     readonly full: boolean;
   }[];
   readonly runs: number;
+  /** How many of them were held out. */
+  readonly heldOut: number;
   readonly passes: number;
   /** Of the statistics file. */
   readonly bytesOut: number;
@@ -89,13 +67,14 @@ export interface CalibrateReport {
 }
 
 /** The defaults of {@link CalibrateOptions}. */
-export const CALIBRATE_DEFAULTS: Readonly<Required<Pick<CalibrateOptions, "maxColumns" | "memory" | "depthwise">>> = {
+export const CALIBRATE_DEFAULTS: Readonly<
+  Required<Pick<CalibrateOptions, "maxColumns" | "memory" | "heldOut" | "depthwise">>
+> = {
   maxColumns: 4096,
   memory: 256 * 2 ** 20,
+  heldOut: 0,
   depthwise: false,
 };
-
-const SESSION = { executionProviders: ["wasm"], logSeverityLevel: 3 };
 
 /**
  * Runs the float model on sample inputs and writes the statistics of its layers' inputs, for
@@ -116,7 +95,8 @@ export async function calibrate(
   const started = performance.now();
   try {
     await loadCalibrate();
-    const { resolve, onProgress, signal } = options;
+    const { resolve, onProgress, signal, heldOut = CALIBRATE_DEFAULTS.heldOut } = options;
+    if (!(heldOut >= 0 && heldOut <= 0.9)) throw new RangeError(`heldOut must be from 0 to 0.9, got ${heldOut}`);
     const opened = await onnx().open(byteSource(model), { resolve });
     const layers = chosen(opened, options);
     const passes = passesOf(layers, feeds, options);
@@ -131,12 +111,14 @@ export async function calibrate(
     }
     checkAborted(signal);
     if (runs === 0) throw new WlqError("unsupported", "there are no sample inputs to calibrate with");
+    const each = runs / passes.length;
     const bytesOut = await saveStatistics(list, sink);
     return {
       layers: list.map(({ layer: { weight, columns }, samples, covariance }) => {
         return { weight, samples, columns, full: covariance !== undefined };
       }),
       runs,
+      heldOut: Math.floor(each * heldOut) * passes.length,
       passes: passes.length,
       bytesOut,
       seconds: (performance.now() - started) / 1000,
@@ -174,7 +156,8 @@ interface Pass {
 
 /** Layers whose sums fit in memory together; one pass with mean squares for the rest where inputs come but once. */
 function passesOf(layers: readonly Observed[], feeds: FeedSource, options: CalibrateOptions): Pass[] {
-  const { maxColumns = CALIBRATE_DEFAULTS.maxColumns, memory = CALIBRATE_DEFAULTS.memory } = options;
+  const { maxColumns = CALIBRATE_DEFAULTS.maxColumns, memory: all = CALIBRATE_DEFAULTS.memory } = options;
+  const memory = options.heldOut ? all / 2 : all;
   const again = typeof feeds === "function" || Array.isArray(feeds);
   const passes: { layers: Observed[]; full: Set<Layer>; bytes: number }[] = [];
   for (const layer of layers) {
@@ -197,7 +180,7 @@ async function observePass(
   model: OnnxModel,
   { layers, full }: Pass,
   feeds: FeedSource,
-  { session: sessionOptions = SESSION, signal }: CalibrateOptions,
+  { session: sessionOptions = SESSION, signal, heldOut = CALIBRATE_DEFAULTS.heldOut }: CalibrateOptions,
   tell: () => void,
 ): Promise<LayerStatistics[]> {
   const names = [...new Set(layers.map(({ input }) => input))];
@@ -208,18 +191,24 @@ async function observePass(
   const session = outputs.length > 0 ? await exposed() : undefined;
   try {
     const observer = new Observer(layers, full);
+    const others = heldOut > 0 ? new Observer(layers, full) : undefined;
+    let index = 0;
     for await (const run of typeof feeds === "function" ? feeds() : feeds) {
       checkAborted(signal);
+      const to = others && isHeldOut(index++, heldOut) ? others : observer;
       const values = (await session?.run(run, outputs)) ?? {};
       for (const { weight, input } of layers) {
         const value = values[input] ?? run[input];
         if (!value) throw new RangeError(`the feeds have no input "${input}"`);
-        observer.observe(weight, { data: value.data as Float32Array, shape: value.dims });
+        to.observe(weight, { data: value.data as Float32Array, shape: value.dims });
       }
       for (const value of Object.values(values)) value.dispose?.();
       tell();
     }
-    return layers.map(({ weight }) => observer.statistics(weight));
+    return layers.map(({ weight }) => ({
+      ...observer.statistics(weight),
+      ...(others ? { heldOut: others.statistics(weight) } : {}),
+    }));
   } finally {
     await session?.release();
   }

@@ -163,18 +163,22 @@ export class Blocks {
     const { covariance, mean } = this.statistics;
     const columns = this.columns;
     const count = (columns * (columns + 1)) / 2;
+    const own = (covariance as Float32Array).subarray(group * count, (group + 1) * count);
+    this.put(own, this.options.shiftable ? undefined : mean.subarray(group * columns, (group + 1) * columns), damping);
+    this.filled = group;
+  }
+
+  /** The matrix from a triangle, with the products of `mean` and with damping, in the order at hand. */
+  put(covariance: Float32Array, mean: Float32Array | undefined, damping: number): void {
     const scope = this.scope;
+    const columns = this.columns;
     const mark = scope.mark();
-    const triangle = scope.reserve(count * 4);
-    scope.f32(triangle, count).set((covariance as Float32Array).subarray(group * count, (group + 1) * count));
-    let means = 0;
-    if (!this.options.shiftable) {
-      means = scope.reserve(columns * 4);
-      scope.f32(means, columns).set(mean.subarray(group * columns, (group + 1) * columns));
-    }
+    const triangle = scope.reserve(covariance.byteLength);
+    scope.f32(triangle, covariance.length).set(covariance);
+    const means = mean ? scope.reserve(columns * 4) : 0;
+    if (mean) scope.f32(means, columns).set(mean);
     scope.kernels.fillMatrix(this.matrix, triangle, means, this.order, columns, this.stride, damping);
     scope.release(mark);
-    this.filled = group;
   }
 
   /** Does something to each block of outputs, with weights, values, codes and errors at hand; keeps the codes. */
@@ -194,18 +198,18 @@ export class Blocks {
 
   /** Sum over lanes of x' matrix x, without damping; by the diagonal alone where there is no matrix. */
   form(x: number, lanes: number, { group, damping }: Part): number {
-    const scope = this.scope;
-    const columns = this.columns;
-    if (this.matrix) scope.kernels.matrixProduct(this.gradients, this.matrix, x, columns, this.stride);
-    else {
-      const cost = this.diagonal(group);
-      const order = scope.i32(this.order, columns);
-      const from = scope.f64(x, columns * LANES);
-      const to = scope.f64(this.gradients, columns * LANES);
-      for (let e = 0; e < to.length; e++) to[e] = (from[e] as number) * (cost[order[e >> 3] as number] as number);
-    }
-    const dots = this.dots(x, this.gradients, lanes);
-    return this.matrix ? dots - damping * this.dots(x, x, lanes) : dots;
+    if (!this.matrix) return this.diagonalForm(x, lanes, this.diagonal(group));
+    this.scope.kernels.matrixProduct(this.gradients, this.matrix, x, this.columns, this.stride);
+    return this.dots(x, this.gradients, lanes) - damping * this.dots(x, x, lanes);
+  }
+
+  /** Sum over lanes of cost times x squared. */
+  diagonalForm(x: number, lanes: number, cost: Float64Array): number {
+    const order = this.scope.i32(this.order, this.columns);
+    const from = this.scope.f64(x, this.columns * LANES);
+    const to = this.scope.f64(this.gradients, this.columns * LANES);
+    for (let e = 0; e < to.length; e++) to[e] = (from[e] as number) * (cost[order[e >> 3] as number] as number);
+    return this.dots(x, this.gradients, lanes);
   }
 
   dots(a: number, b: number, lanes: number): number {

@@ -11,7 +11,7 @@ import { type EncodeScope, encodeBinary, encodeScope } from "../wasm/encode.ts";
 import { loadWork } from "../wasm/work.ts";
 import { compensate } from "./compensate.ts";
 import { curveThrough, withLevels } from "./curve.ts";
-import { type LayerStatistics, StatisticsFile } from "./statistics.ts";
+import { type LayerStatistics, type Moments, StatisticsFile } from "./statistics.ts";
 
 /** Options of {@link calibration}. */
 export interface CalibrationOptions {
@@ -71,7 +71,9 @@ function opened(file: StatisticsFile, options: Required<CalibrationOptions>): Op
       return layer !== undefined;
     },
     async quantize(tensor, weights, plan, shiftable) {
-      return quantizeWith(scope, encode, await file.read(tensor), weights, plan, shiftable, options).tensor;
+      const statistics = await file.read(tensor);
+      const heldOut = await file.heldOut(tensor);
+      return quantizeWith(scope, encode, statistics, weights, plan, shiftable, options, heldOut).tensor;
     },
     async curve(tensor, weights, plan, shiftable, levels) {
       const statistics = await file.read(tensor);
@@ -108,6 +110,7 @@ function quantizeWith(
   plan: QuantizePlan,
   shiftable: boolean,
   { damping, turns }: Required<CalibrationOptions>,
+  heldOut?: Moments,
 ): { readonly tensor: CalibratedTensor; readonly expected?: number; readonly power?: number } {
   const { layer } = statistics;
   const whole = groupsAreOutputs(layer, plan);
@@ -122,17 +125,24 @@ function quantizeWith(
     expected,
     power,
     shift: shifts,
-  } = compensate(scope, statistics, weights, coding, {
-    damping,
-    independent: INDEPENDENT,
-    // thresholds of ecsq were found for its values and its codes
-    turns: coding.thresholds ? 0 : turns,
-    sweeps: SWEEPS,
-    fit: plan.cluster.method === "optimal",
-    pins: plan.cluster.pins,
-    shiftable: shift,
-    format: plan.cluster.format,
-  });
+  } = compensate(
+    scope,
+    statistics,
+    weights,
+    coding,
+    {
+      damping,
+      independent: INDEPENDENT,
+      // thresholds of ecsq were found for its values and its codes
+      turns: coding.thresholds ? 0 : turns,
+      sweeps: SWEEPS,
+      fit: plan.cluster.method === "optimal",
+      pins: plan.cluster.pins,
+      shiftable: shift,
+      format: plan.cluster.format,
+    },
+    heldOut,
+  );
   const better: Coding = {
     ...coding,
     codebook,

@@ -4,7 +4,8 @@ import type { Coding } from "../codebook.ts";
 import type { CalibrateScope } from "../wasm/calibrate.ts";
 import { Blocks, type CompensateOptions, LANES, type Part } from "./blocks.ts";
 import { fitValues } from "./fit.ts";
-import type { LayerStatistics } from "./statistics.ts";
+import { heldOutErrors } from "./held-out.ts";
+import type { LayerStatistics, Moments } from "./statistics.ts";
 
 /** A tensor's codes, one byte each, with the codebook and scales that they are for. */
 export interface Compensated {
@@ -19,23 +20,24 @@ export interface Compensated {
   readonly shift: Float32Array | undefined;
 }
 
-/** Chooses codes for `weights`, given a coding whose codebook was found before. */
+/** Chooses codes for `weights`, given a coding whose codebook was found before; `heldOut` only says what they are worth. */
 export function compensate(
   scope: CalibrateScope,
   statistics: LayerStatistics,
   weights: Float32Array,
   coding: Coding,
   options: CompensateOptions,
+  heldOut?: Moments,
 ): Compensated {
   const mark = scope.mark();
   try {
-    return choose(new Blocks(scope, statistics, weights, coding, options));
+    return choose(new Blocks(scope, statistics, weights, coding, options), heldOut);
   } finally {
     scope.release(mark);
   }
 }
 
-function choose(b: Blocks): Compensated {
+function choose(b: Blocks, heldOut: Moments | undefined): Compensated {
   const { groups } = b.statistics.layer;
   const each = b.outputs / groups;
   const parts = Array.from({ length: groups }, (_, group) => {
@@ -65,16 +67,24 @@ function choose(b: Blocks): Compensated {
       error = refined;
     }
   }
-  const decibel = (e: number): number | null => (e > 0 ? 10 * Math.log10(power / e) : null);
+  const others = heldOut && heldOutErrors(b, parts, heldOut);
   return {
     codebook: b.codebook,
     scale: b.scale,
     codes: b.scope.u8(b.codes, b.outputs * b.columns).slice(),
-    output: { sqnrDb: decibel(error), nearestDb: decibel(nearest) },
+    output: {
+      sqnrDb: decibel(power, error),
+      nearestDb: decibel(power, nearest),
+      ...(others ? { heldOutDb: decibel(others.power, others.error) } : {}),
+    },
     power,
     expected: expectedOf(b, parts, error, power),
     shift: b.options.shiftable ? shiftOf(b, each) : undefined,
   };
+}
+
+function decibel(power: number, error: number): number | null {
+  return error > 0 ? 10 * Math.log10(power / error) : null;
 }
 
 /** The outputs' power. */

@@ -30,8 +30,11 @@ export interface ObserverOptions {
 
 /** Adds up layer inputs. */
 export interface LayerObserver {
-  /** Adds inputs of the layer with that weight. Throws RangeError where they do not fit. */
-  observe(weight: string, inputs: Inputs): void;
+  /**
+   * Adds inputs of the layer with that weight. Those that are held out choose no codes: they say how well the chosen ones do
+   * on others, at twice the memory. Throws RangeError where they do not fit.
+   */
+  observe(weight: string, inputs: Inputs, options?: { readonly heldOut?: boolean }): void;
   /** Writes the statistics: a safetensors file with the importance of each weight under its name. Returns its bytes. */
   save(sink: Sink): Promise<number>;
 }
@@ -51,12 +54,20 @@ export async function createObserver(
 ): Promise<LayerObserver> {
   const planned: Layer[] = Object.entries(layers).map(([weight, options]) => planLayer(weight, options));
   await loadCalibrate();
-  const observer = new Observer(planned, ({ columns }) => columns <= maxColumns);
+  const begin = (): Observer => new Observer(planned, ({ columns }) => columns <= maxColumns);
+  const observer = begin();
+  let others: Observer | undefined;
   return {
-    observe: (weight, inputs) => observer.observe(weight, inputs),
+    observe(weight, inputs, { heldOut = false } = {}) {
+      if (heldOut) others ??= begin();
+      (heldOut && others ? others : observer).observe(weight, inputs);
+    },
     save: (sink) =>
       saveStatistics(
-        planned.map(({ weight }) => observer.statistics(weight)),
+        planned.map(({ weight }) => {
+          const own = observer.statistics(weight);
+          return others ? { ...own, heldOut: others.statistics(weight) } : own;
+        }),
         sink,
       ),
   };

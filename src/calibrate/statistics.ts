@@ -16,9 +16,8 @@ import { writeAll } from "../io/sink.ts";
 import { type ByteSource, byteSource, type Source } from "../io/source.ts";
 import { isSize } from "../tensor.ts";
 
-/** What is known of a layer's inputs. */
-export interface LayerStatistics {
-  readonly layer: Layer;
+/** What inputs are like on average. */
+export interface Moments {
   /** Inputs seen: positions of a convolution, rows of a product. */
   readonly samples: number;
   /** Mean of each column, groups x columns. */
@@ -29,7 +28,15 @@ export interface LayerStatistics {
   readonly covariance?: Float32Array;
 }
 
+/** What is known of a layer's inputs. */
+export interface LayerStatistics extends Moments {
+  readonly layer: Layer;
+  /** Of inputs that no code is chosen by: they tell what the others are worth. */
+  readonly heldOut?: Moments;
+}
+
 const KEY = "wlq.statistics";
+const HELD_OUT = ".held-out";
 
 /** The importance of a weight tensor: what an error costs in the layer's output, in a shape that broadcasts to it. */
 function importanceOf({ layer, square }: LayerStatistics): { shape: readonly number[]; data: Float32Array } {
@@ -45,7 +52,7 @@ function importanceOf({ layer, square }: LayerStatistics): { shape: readonly num
   return { shape, data };
 }
 
-/** Writes a statistics file: per weight its importance under its own name, `.mean` and `.covariance` beside it. */
+/** Writes a statistics file: per weight its importance under its own name, `.mean` and `.covariance` beside it, `.held-out…` of others. */
 export async function saveStatistics(list: readonly LayerStatistics[], sink: Sink): Promise<number> {
   const tensors: NewTensor[] = [];
   const content: Uint8Array[] = [];
@@ -55,20 +62,27 @@ export async function saveStatistics(list: readonly LayerStatistics[], sink: Sin
     content.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   };
   for (const statistics of list) {
-    const { layer, samples, mean, covariance } = statistics;
+    const { layer, samples, mean, covariance, heldOut } = statistics;
     const { weight, groups, columns, layout, shape, kind, logits } = layer;
     const importance = importanceOf(statistics);
     add(weight, importance.shape, importance.data);
     if (kind !== "lookup") add(`${weight}.mean`, [groups, columns], mean);
     if (covariance) add(`${weight}.covariance`, [groups, covariance.length / groups], covariance);
-    layers[weight] = { kind, shape, layout, groups, samples, ...(logits ? { logits } : {}) };
+    const others: Partial<Moments> = heldOut && heldOut.samples > 0 ? heldOut : {};
+    if (others.square) add(`${weight}${HELD_OUT}`, [groups, columns], others.square);
+    if (others.mean && kind !== "lookup") add(`${weight}${HELD_OUT}.mean`, [groups, columns], others.mean);
+    if (others.covariance) {
+      add(`${weight}${HELD_OUT}.covariance`, [groups, others.covariance.length / groups], others.covariance);
+    }
+    const extra = { ...(others.samples ? { heldOut: others.samples } : {}), ...(logits ? { logits } : {}) };
+    layers[weight] = { kind, shape, layout, groups, samples, ...extra };
   }
   const head = safetensorsHead(tensors, { [KEY]: JSON.stringify(layers) });
   return await writeAll([{ sink, segments: [head, ...content] }]);
 }
 
 /** A layer with the number of inputs that were seen; its geometry is not in the file. */
-type KnownLayer = Layer & { readonly samples: number };
+type KnownLayer = Layer & { readonly samples: number; readonly heldOut?: number };
 
 /** A statistics file, opened: tensors are read when they are wanted. */
 export class StatisticsFile {
@@ -100,6 +114,7 @@ export class StatisticsFile {
       const layout = field("layout", (x): x is Layer["layout"] => x === "outer" || x === "inner");
       const kind = field("kind", (x): x is Layer["kind"] => x === "conv" || x === "product" || x === "lookup");
       const samples = field("samples", isSize);
+      const heldOut = field("heldOut", (x): x is number | undefined => x === undefined || isSize(x));
       const logits = field("logits", (x): x is boolean | undefined => x === undefined || typeof x === "boolean");
       const columns = layout === "inner" ? shape.slice(0, -1) : shape.slice(1);
       const product = columns.reduce((a, b) => a * b, 1);
@@ -113,6 +128,7 @@ export class StatisticsFile {
         groups,
         columns: product,
         samples,
+        ...(heldOut ? { heldOut } : {}),
         ...(logits ? { logits } : {}),
       });
     }
@@ -146,15 +162,25 @@ export class StatisticsFile {
       const from = Math.floor((g * outputs) / groups) * columns;
       square.set(importance.subarray(from, from + columns), g * columns);
     }
-    const name = `${weight}.covariance`;
-    if (!this.#tensors.has(name)) return { layer, samples, mean, square };
-    return {
-      layer,
-      samples,
-      mean,
-      square,
-      covariance: await this.#floats(name, (groups * columns * (columns + 1)) / 2),
-    };
+    return { layer, samples, mean, square, ...(await this.#covariance(weight, layer)) };
+  }
+
+  /** Reads what is known of inputs that were held out, if any were. */
+  async heldOut(weight: string): Promise<Moments | undefined> {
+    const layer = this.#layers.get(weight);
+    if (!layer?.heldOut) return undefined;
+    const { groups, columns, kind, heldOut: samples } = layer;
+    const name = `${weight}${HELD_OUT}`;
+    const square = await this.#floats(name, groups * columns);
+    if (kind === "lookup") return { samples, mean: square, square };
+    const mean = await this.#floats(`${name}.mean`, groups * columns);
+    return { samples, mean, square, ...(await this.#covariance(name, layer)) };
+  }
+
+  async #covariance(of: string, { groups, columns }: Layer): Promise<Pick<Moments, "covariance">> {
+    const name = `${of}.covariance`;
+    if (!this.#tensors.has(name)) return {};
+    return { covariance: await this.#floats(name, (groups * columns * (columns + 1)) / 2) };
   }
 
   async #floats(name: string, count: number): Promise<Float32Array> {

@@ -15,6 +15,8 @@ import { bytesText } from "./show.ts";
 export interface CalibrateFlags {
   readonly include?: RegExp | undefined;
   readonly exclude?: RegExp | undefined;
+  /** Share of the runs that are held out. */
+  readonly heldOut?: number | undefined;
   readonly signal: AbortSignal;
   readonly onRun: (runs: number) => void;
 }
@@ -31,10 +33,11 @@ export async function runCalibrate(
   const source = await fileSource(model);
   const folder = folderResolver(model);
   try {
-    const { include, exclude, signal, onRun } = flags;
+    const { include, exclude, heldOut, signal, onRun } = flags;
     return await calibrate(ort, source, () => feedsOf(files, ort), fileSink(output), {
       ...(include ? { include } : {}),
       ...(exclude ? { exclude } : {}),
+      ...(heldOut === undefined ? {} : { heldOut }),
       resolve: (name) => folder.resolve(name),
       onProgress: ({ runs }) => onRun(runs),
       signal,
@@ -46,16 +49,16 @@ export async function runCalibrate(
 }
 
 /** The report's closing line. */
-export function calibrateText(output: string, { layers, runs, bytesOut, seconds }: CalibrateReport): string {
+export function calibrateText(output: string, { layers, runs, heldOut, bytesOut, seconds }: CalibrateReport): string {
   const full = layers.filter((layer) => layer.full).length;
   const part = full < layers.length ? `, ${layers.length - full} of them by mean squares alone` : "";
-  return `${output} (${bytesText(bytesOut)}): ${layers.length} layers${part}, ${runs} runs, ${seconds.toFixed(1)} s`;
+  return `${output} (${bytesText(bytesOut)}): ${layers.length} layers${part}, ${runs} runs${heldOut > 0 ? `, ${heldOut} of them held out` : ""}, ${seconds.toFixed(1)} s`;
 }
 
 type Runtime = Ort & { readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => OrtTensor };
 
 /** onnxruntime as the folder that we are called in has it installed, or as lies beside this package. */
-async function findRuntime(): Promise<Runtime> {
+export async function findRuntime(): Promise<Runtime> {
   for (const from of [join(process.cwd(), "package.json"), import.meta.url]) {
     for (const name of ["onnxruntime-node", "onnxruntime-web"]) {
       let path: string;
@@ -75,7 +78,7 @@ async function findRuntime(): Promise<Runtime> {
   throw new WlqError("not-found", "calibration runs the model: install onnxruntime-web or onnxruntime-node");
 }
 
-async function inputFiles(path: string): Promise<string[]> {
+export async function inputFiles(path: string): Promise<string[]> {
   const info = await stat(path).catch(() => undefined);
   if (!info?.isDirectory()) return [path];
   const names = (await readdir(path)).filter((name) => /\.(npz|safetensors)$/.test(name)).sort();
@@ -89,7 +92,7 @@ interface Named {
 }
 
 /** One run a file; where names begin with a number and a slash, "0/x" and "1/x", one run a number. */
-async function* feedsOf(files: readonly string[], ort: Runtime): AsyncGenerator<Feeds> {
+export async function* feedsOf(files: readonly string[], ort: Runtime): AsyncGenerator<Feeds> {
   for (const file of files) {
     const source = await fileSource(file);
     try {

@@ -7,7 +7,7 @@ import { COMPRESS_DEFAULTS, type TensorOptions, type TensorRule } from "../selec
 /** A mistake of the person at the keyboard: exit code 2, the message and where to read on. */
 export class UsageError extends Error {}
 
-const COMMANDS = ["compress", "decompress", "inspect", "verify", "plan", "calibrate"] as const;
+const COMMANDS = ["compress", "decompress", "inspect", "verify", "plan", "calibrate", "compare"] as const;
 export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
 const LATER_FLAGS = ["grid", "threads", "seed", "report"] as const;
@@ -37,6 +37,8 @@ const OPTIONS = {
   "pin-zero": { type: "boolean" },
   importance: { type: "string" },
   calibration: { type: "string" },
+  "held-out": { type: "string" },
+  logits: { type: "boolean" },
   include: { type: "string" },
   exclude: { type: "string" },
   tensor: { type: "string", multiple: true },
@@ -60,6 +62,10 @@ export interface CommandLine {
   readonly importance: string | undefined;
   /** A statistics file. */
   readonly calibration: string | undefined;
+  /** Share of sample inputs that choose no codes. */
+  readonly heldOut: number | undefined;
+  /** Whether outputs are logits. */
+  readonly logits: boolean;
   /** A size, as it was written. */
   readonly targetSize: string | undefined;
   /** A file with a plan to follow. */
@@ -104,6 +110,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     dryRun: values["dry-run"] ?? false,
     importance: values.importance,
     calibration: values.calibration,
+    heldOut: decimal("held-out", values["held-out"]),
+    logits: values.logits ?? false,
     targetSize: values["target-size"],
     planFile: values.plan,
     output: values.output,
@@ -216,6 +224,7 @@ export const HELP: string = `wlq quantizes the weights of neural networks to lea
   wlq decompress IN OUT    make a model file of its first format again
   wlq inspect IN           what a file holds
   wlq calibrate MODEL INPUTS STATS   runs an ONNX model on sample inputs, writes statistics of what its layers see
+  wlq compare MODEL OTHER INPUTS     runs both on the inputs: how far OTHER, an ONNX model or a container of one, is off
   wlq verify IN [ORIGINAL] whether a compressed file is whole, and how far it is from the original
   wlq plan IN              how many levels each tensor should get, for a size or an error in all
   wlq slq …                quantize round by round while the network is re-trained: wlq slq --help
@@ -238,6 +247,9 @@ How weights are quantized
                            those where an error would cost most; not for onnx
   --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw;
                            with a target size or for plan: levels, too
+  --held-out SHARE         for calibrate: this share of the inputs (0.2) chooses no codes but tells how well the chosen
+                           do on others; for compare: only those inputs
+  --logits                 for compare: outputs are compared behind a softmax, too
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
                            shapes that broadcast to them (squared gradients; a mean square per input)
 

@@ -13,6 +13,7 @@ import { inspect, verify } from "../inspect.ts";
 import { discardSink, type Sink } from "../io/sink.ts";
 import { fileSink, fileSource, folderResolver } from "../node.ts";
 import { calibrateText, runCalibrate } from "./calibrate.ts";
+import { compareText, runCompare } from "./compare.ts";
 import { type CommandLine, HELP, parseCommandLine, UsageError } from "./flags.ts";
 import { makePlan, planFor, planText } from "./plan.ts";
 import { progressView } from "./progress.ts";
@@ -42,6 +43,8 @@ async function main(args: readonly string[]): Promise<number> {
         return await runPlan(line, signal);
       case "calibrate":
         return await runCalibration(line, signal);
+      case "compare":
+        return await runComparison(line, signal);
       default:
         return await runVerify(line, signal);
     }
@@ -250,11 +253,34 @@ async function runCalibration(line: CommandLine, signal: AbortSignal): Promise<n
   }
   await checkOutput(model as string, output, line.dryRun);
   const { include, exclude } = line.compress;
-  const terminal = process.stderr.isTTY && !line.quiet;
-  const onRun = (runs: number): void => void (terminal && process.stderr.write(`\r${runs} runs`));
-  const report = await runCalibrate(model as string, inputs as string, output, { include, exclude, signal, onRun });
-  if (terminal) process.stderr.write("\r");
+  const { heldOut } = line;
+  const report = await countingRuns(line, (onRun) =>
+    runCalibrate(model as string, inputs as string, output, { include, exclude, heldOut, signal, onRun }),
+  );
   return line.json ? sayJson(report) : say(calibrateText(output, report));
+}
+
+async function runComparison(line: CommandLine, signal: AbortSignal): Promise<number> {
+  const [model, other, inputs] = line.files;
+  if (inputs === undefined || line.files.length !== 3) {
+    throw new UsageError(`wlq compare takes MODEL, OTHER and INPUTS, got ${line.files.length} file names`);
+  }
+  const { heldOut, logits } = line;
+  const report = await countingRuns(line, (onRun) =>
+    runCompare(model as string, other as string, inputs, { heldOut, logits, signal, onRun }),
+  );
+  return line.json ? sayJson(report) : say(compareText(report));
+}
+
+/** Shows on a terminal how many runs are done. */
+async function countingRuns<T>(
+  { quiet }: CommandLine,
+  work: (onRun: (runs: number) => void) => Promise<T>,
+): Promise<T> {
+  const terminal = process.stderr.isTTY && !quiet;
+  const done = await work((runs) => void (terminal && process.stderr.write(`\r${runs} runs`)));
+  if (terminal) process.stderr.write("\r");
+  return done;
 }
 
 function exitCode(error: unknown): number {

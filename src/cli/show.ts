@@ -52,6 +52,8 @@ export function table(head: string[], rows: string[][], left: number): string {
 export function reportText(report: Report): string {
   const rows: string[][] = [];
   const weighted = report.weightedSqnrDb !== undefined;
+  const calibrated = report.tensors.some(({ output }) => output);
+  const heldOut = report.tensors.some(({ output }) => output?.heldOutDb !== undefined);
   const kept = new Map<string, { count: number; bytes: number }>();
   for (const t of report.tensors) {
     if (!t.stats) {
@@ -70,11 +72,18 @@ export function reportText(report: Report): string {
       stats.entropyBits.toFixed(2),
       sqnrText(stats.sqnrDb),
       ...(weighted ? [stats.weighted ? sqnrText(stats.weighted.sqnrDb) : ""] : []),
+      ...(calibrated ? [t.output ? sqnrText(t.output.sqnrDb) : ""] : []),
+      ...(heldOut ? [t.output?.heldOutDb === undefined ? "" : sqnrText(t.output.heldOutDb)] : []),
       `${(t.bytesIn / t.bytesOut).toFixed(2)}x`,
       stats.tableBitsPerWeight > 0.5 ? "codebook!" : "",
     ]);
   }
-  const quality = weighted ? ["SQNR", "weighted"] : ["SQNR"];
+  const quality = [
+    "SQNR",
+    ...(weighted ? ["weighted"] : []),
+    ...(calibrated ? ["output"] : []),
+    ...(heldOut ? ["held out"] : []),
+  ];
   const head = ["tensor", "type", "codebook", "levels", "bits", "entropy", ...quality, "ratio", ""];
   const lines = [table(head, rows, 3)];
   for (const [reason, { count, bytes }] of kept)
