@@ -132,7 +132,52 @@ function product(sums: usize, row: usize, block: usize, first: usize, last: usiz
 
 /** `dst` = the symmetric matrix at `h` times a block. */
 export function matrixProduct(dst: usize, h: usize, block: usize, columns: usize, stride: usize): void {
-  for (let i: usize = 0; i < columns; i++) product(dst + (i << 6), h + ((i * stride) << 3), block, 0, columns);
+  let i: usize = 0;
+  for (; i + 1 < columns; i += 2) twoProducts(dst + (i << 6), h + ((i * stride) << 3), stride << 3, block, columns);
+  if (i < columns) product(dst + (i << 6), h + ((i * stride) << 3), block, 0, columns);
+}
+
+// Two rows at once: what is loaded of the block serves both.
+// @ts-ignore: decorator
+@inline
+function twoProducts(sums: usize, row: usize, step: usize, block: usize, columns: usize): void {
+  if (ASC_FEATURE_SIMD) {
+    let s00 = f64x2.splat(0);
+    let s01 = f64x2.splat(0);
+    let s02 = f64x2.splat(0);
+    let s03 = f64x2.splat(0);
+    let s10 = f64x2.splat(0);
+    let s11 = f64x2.splat(0);
+    let s12 = f64x2.splat(0);
+    let s13 = f64x2.splat(0);
+    for (let end = row + (columns << 3); row < end; row += 8, block += 64) {
+      const f = v128.load64_splat(row);
+      const g = v128.load64_splat(row + step);
+      const b0 = v128.load(block);
+      s00 = f64x2.add(s00, f64x2.mul(f, b0));
+      s10 = f64x2.add(s10, f64x2.mul(g, b0));
+      const b1 = v128.load(block, 16);
+      s01 = f64x2.add(s01, f64x2.mul(f, b1));
+      s11 = f64x2.add(s11, f64x2.mul(g, b1));
+      const b2 = v128.load(block, 32);
+      s02 = f64x2.add(s02, f64x2.mul(f, b2));
+      s12 = f64x2.add(s12, f64x2.mul(g, b2));
+      const b3 = v128.load(block, 48);
+      s03 = f64x2.add(s03, f64x2.mul(f, b3));
+      s13 = f64x2.add(s13, f64x2.mul(g, b3));
+    }
+    v128.store(sums, s00);
+    v128.store(sums, s01, 16);
+    v128.store(sums, s02, 32);
+    v128.store(sums, s03, 48);
+    v128.store(sums, s10, 64);
+    v128.store(sums, s11, 80);
+    v128.store(sums, s12, 96);
+    v128.store(sums, s13, 112);
+  } else {
+    product(sums, row, block, 0, columns);
+    product(sums + 64, row + step, block, 0, columns);
+  }
 }
 
 /** `dst[lane]` = sum of `a * b`, in the order of columns. */
@@ -238,7 +283,7 @@ function subtractSteps(gradients: usize, row: usize, steps: usize, columns: usiz
 /**
  * What a least-squares fit of one lane's values needs: `moments` (f64 levels x levels, upper triangle) = sums of the
  * matrix over pairs of codes, `sums` (f64 levels) = sums of the gradients by code. `levels` is a power of two.
- * `scratch`: 8 bytes a level.
+ * `rows`: f64 levels x stride, for sums of the matrix's rows by code, left of the diagonal.
  */
 export function codeMoments(
   moments: usize,
@@ -250,26 +295,40 @@ export function codeMoments(
   stride: usize,
   lane: usize,
   levels: usize,
-  scratch: usize,
+  rows: usize,
 ): void {
   memory.fill(moments, 0, (levels * levels) << 3);
   memory.fill(sums, 0, levels << 3);
+  memory.fill(rows, 0, (levels * stride) << 3);
   for (let i: usize = 0; i < columns; i++) {
     const row = h + ((i * stride) << 3);
     const code = <usize>load<u8>(codes + (i << 3) + lane);
-    memory.fill(scratch, 0, levels << 3);
-    for (let j: usize = 0; j < i; j++) {
-      const at = scratch + (<usize>load<u8>(codes + (j << 3) + lane) << 3);
-      store<f64>(at, load<f64>(at) + load<f64>(row + (j << 3)));
-    }
+    addStretch(rows + ((code * stride) << 3), row, i);
     const own = moments + ((code * levels + code) << 3);
-    store<f64>(own, load<f64>(own) + load<f64>(row + (i << 3)) + 2 * load<f64>(scratch + (code << 3)));
-    for (let other: usize = 0; other < levels; other++) {
-      if (other == code) continue;
-      const at = moments + ((min(code, other) * levels + max(code, other)) << 3);
-      store<f64>(at, load<f64>(at) + load<f64>(scratch + (other << 3)));
-    }
+    store<f64>(own, load<f64>(own) + load<f64>(row + (i << 3)));
     const at = sums + (code << 3);
     store<f64>(at, load<f64>(at) + load<f64>(gradients + (i << 6) + (lane << 3)));
   }
+  for (let code: usize = 0; code < levels; code++) {
+    const row = rows + ((code * stride) << 3);
+    for (let j: usize = 0; j < columns; j++) {
+      const other = <usize>load<u8>(codes + (j << 3) + lane);
+      const at = moments + ((min(code, other) * levels + max(code, other)) << 3);
+      const sum = load<f64>(row + (j << 3));
+      store<f64>(at, load<f64>(at) + (other == code ? 2 * sum : sum));
+    }
+  }
+}
+
+// at[j] += from[j] for j < count
+// @ts-ignore: decorator
+@inline
+function addStretch(at: usize, from: usize, count: usize): void {
+  let j: usize = 0;
+  if (ASC_FEATURE_SIMD) {
+    for (; j + 1 < count; j += 2) {
+      v128.store(at + (j << 3), f64x2.add(v128.load(at + (j << 3)), v128.load(from + (j << 3))));
+    }
+  }
+  for (; j < count; j++) store<f64>(at + (j << 3), load<f64>(at + (j << 3)) + load<f64>(from + (j << 3)));
 }

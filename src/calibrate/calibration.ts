@@ -153,7 +153,7 @@ function quantizeWith(
 }
 
 /** What an error in each weight costs: the power of its input, about the mean where that is put right. */
-function importanceOf(
+export function importanceOf(
   { layer, mean, square }: LayerStatistics,
   shiftable: boolean,
   damping: number,

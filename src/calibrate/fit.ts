@@ -14,6 +14,8 @@ export function fitValues(b: Blocks, parts: readonly Part[]): void {
   const scope = b.scope;
   const total: System = { moments: new Float64Array(all * all), right: new Float64Array(all) };
   const sums = b.moments + all * all * 8;
+  const mark = scope.mark();
+  const rows = scope.reserve(all * b.stride * 8);
   for (const part of parts) {
     b.fill(part);
     b.eachBlock(part, (lanes, o) => {
@@ -29,7 +31,7 @@ export function fitValues(b: Blocks, parts: readonly Part[]): void {
           b.stride,
           lane,
           all,
-          b.small,
+          rows,
         );
         const moments = scope.f64(b.moments, all * all).slice();
         const right = scope.f64(sums, all).slice();
@@ -40,6 +42,7 @@ export function fitValues(b: Blocks, parts: readonly Part[]): void {
       }
     });
   }
+  scope.release(mark);
   if (granularity !== "channel") {
     move(b, b.codebook, solveFit(total.moments, total.right, levels, all, free(b, b.codebook)));
   }

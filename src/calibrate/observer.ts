@@ -37,15 +37,16 @@ export class Observer {
 
   /** `full`: whether a layer gets all products of its inputs, or their squares alone. */
   constructor(layers: readonly Layer[], full: (layer: Layer) => boolean) {
+    const kept = layers.map((layer) => ({ layer, full: layer.kind !== "lookup" && full(layer) }));
     let widest = 0;
-    for (const layer of layers) {
-      const all = layer.kind !== "lookup" && full(layer);
+    // all at once: a memory that grows often is copied often. It is fresh, so the sums are zeros.
+    let at = this.#scope.reserve(kept.reduce((sum, one) => sum + sumsBytes(one.layer, one.full), 0));
+    for (const { layer, full: all } of kept) {
       const bytes = sumsBytes(layer, all);
-      const at = this.#scope.reserve(bytes);
       this.#layers.set(layer.weight, { layer, at, bytes: bytes / layer.groups, full: all, samples: 0 });
+      at += bytes;
       if (layer.kind !== "lookup") widest = Math.max(widest, layer.columns);
     }
-    for (const { at, bytes, layer } of this.#layers.values()) this.#scope.u8(at, bytes * layer.groups).fill(0);
     this.#panels = this.#scope.reserve(Math.ceil(widest / 8) * ROWS * 32);
   }
 

@@ -80,8 +80,8 @@ export interface Scope {
   readonly constants: Constant[];
   /** By name, in order; `start` to `end` is the whole field. */
   readonly inputs: Map<string, { readonly start: number; readonly end: number }>;
-  /** Names of a graph's outputs. */
-  readonly outputs: Set<string>;
+  /** Of a graph, by name; `start` to `end` is the whole field. */
+  readonly outputs: Map<string, { readonly start: number; readonly end: number }>;
   /** Version of the standard operators; 1 when nothing is imported. */
   opset: number;
   /** Of a function: what nodes call it. */
@@ -175,7 +175,7 @@ export async function readOnnx(source: ByteSource): Promise<OnnxFile> {
         const tensor = await readTensor(message, field);
         scope.constants.push({ scope, name: tensor.name, tensor, start, end });
       } else if (tag === lengthTag(11)) scope.inputs.set((await readTexts(message, field))[0], field);
-      else if (tag === lengthTag(12)) scope.outputs.add((await readTexts(message, field))[0]);
+      else if (tag === lengthTag(12)) scope.outputs.set((await readTexts(message, field))[0], field);
       else if (tag === lengthTag(15)) await readSparse(message, field);
     });
   }
@@ -318,7 +318,7 @@ function addPiece(pieces: Piece[], field: Field): void {
 }
 
 function newScope(message: Message, parent?: Scope, isFunction: boolean = false): Scope {
-  const lists = { nodes: [], constants: [], inputs: new Map(), outputs: new Set<string>() };
+  const lists = { nodes: [], constants: [], inputs: new Map(), outputs: new Map() };
   return { message, parent, isFunction, ...lists, opset: 1, op: "", domain: "" };
 }
 

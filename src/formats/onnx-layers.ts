@@ -1,4 +1,4 @@
-// The layers of an ONNX graph that calibration can observe, and the model with their inputs as further outputs.
+// The layers of an ONNX graph that calibration can observe, and the model with their inputs as its outputs.
 import type { Segment } from "../io/segment.ts";
 import { type Layer, planLayer } from "./layer.ts";
 import type { Node, Scope } from "./onnx-graph.ts";
@@ -88,12 +88,14 @@ function layerOf({ op, ints }: Node, { entry }: Stored): Layer | undefined {
   }
 }
 
-/** The model with these values of the main graph as outputs, too. */
+/** The model with these values of the main graph as its outputs: a runtime leaves out what they do not need. */
 export function exposing({ source, file }: OnnxState, names: Iterable<string>): Segment[] {
   const { message, outputs } = file.main;
-  const bytes = [...names]
-    .filter((name) => !outputs.has(name))
-    .flatMap((name) => lengthField(OUTPUT, textField(1, name)));
-  const edit: Edit = { within: message, start: message.end, end: message.end, bytes };
-  return splice(source, [edit]);
+  const wanted = new Set(names);
+  const edits: Edit[] = [];
+  for (const [name, { start, end }] of outputs) {
+    if (!wanted.delete(name)) edits.push({ within: message, start, end, bytes: [] });
+  }
+  const bytes = [...wanted].flatMap((name) => lengthField(OUTPUT, textField(1, name)));
+  return splice(source, [...edits, { within: message, start: message.end, end: message.end, bytes }]);
 }

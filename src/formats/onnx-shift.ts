@@ -22,7 +22,7 @@ export class Shifts {
     const { file, stored } = state;
     const { main } = file;
     const uses = countUses(file.scopes);
-    for (const name of main.outputs) uses.set(name, (uses.get(name) ?? 0) + 1);
+    for (const name of main.outputs.keys()) uses.set(name, (uses.get(name) ?? 0) + 1);
     const constants = new Map<string, Stored>();
     for (const item of stored) {
       const { constant, entry, payload } = item;

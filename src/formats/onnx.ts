@@ -31,7 +31,7 @@ export interface OnnxModel extends Model {
   layers(): readonly OnnxLayer[];
   /** Whether the main graph has an input of that name. */
   isInput(name: string): boolean;
-  /** The model with these values of the main graph as outputs, too. */
+  /** The model with these values of the main graph as its outputs, and no others. */
   exposing(names: Iterable<string>): Segment[];
 }
 
