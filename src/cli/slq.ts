@@ -57,7 +57,8 @@ init
   --symmetric              values in pairs around zero
   --partition HOW          magnitude, error or loss: which clusters freeze first (default: loss with --losses, else magnitude)
   --across                 clusters of all layers compared together
-  --schedule LIST          5,9,13,15,17 clusters a round, or 50%,75%,87.5%,100% of the weights, or loss, depth-first (MLQ)
+  --schedule LIST          5,9,13,15,17 clusters a round, or 50%,75%,87.5%,100% of the weights, or MLQ's
+                           loss, depth-first, or layers a round, each twice: "fc1;fc1;fc2,fc3;fc2,fc3"
   --prune SHARE            first freeze this share of each layer at zero, smallest first; --prune-schedule 50%,80%,100%
   --include/--exclude REGEX  layers; --layer REGEX=levels:9,sparsity:0.5 options for some (repeatable)
 next
@@ -239,6 +240,8 @@ function preset(name: string | undefined): SlqOptions {
 function schedule(text: string | undefined): Schedule | undefined {
   if (text === undefined) return undefined;
   if (text === "loss" || text === "depth-first") return { states: text };
+  if (text.includes(";"))
+    return { states: text.split(";").map((round) => round.split(",").map((name) => name.trim())) };
   if (text.includes("%")) return { fractions: shares("schedule", text) };
   return { clusters: text.split(",").map((part) => integer("schedule", part) as number) };
 }

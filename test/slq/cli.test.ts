@@ -110,6 +110,23 @@ test.each(["slq", "eslq", "mlq", "inq", "reference"])("preset %s", async (preset
   expect((await slq("finish", file(`${preset}${rounds}`), file(`${preset}.end`))).code).toBe(0);
 });
 
+test("MLQ in an order of its own", async () => {
+  const two = ["a", "b"].map((name) => ({ name, dtype: "F32", shape: [50, 80], bytes: bytesOf(weights) }) as const);
+  writeFileSync(file("two"), safetensorsFile(two));
+  const order = ["--preset", "mlq", "--schedule", "b; a,b; a"];
+  expect(JSON.parse((await slq("init", file("two"), file("o0"), ...order, "--json")).out).rounds).toBe(3);
+  const states: number[][] = [];
+  for (let r = 0; r < 3; r++) {
+    const { out } = await slq("next", file(`o${r}`), file(`o${r}`), file(`o${r + 1}`), "--json");
+    states.push(JSON.parse(out).layers.map(({ state }: { state: number }) => state));
+  }
+  expect(states).toEqual([
+    [0, 1],
+    [1, 2],
+    [2, 2],
+  ]);
+});
+
 test("exit codes: usage 2, bad input 3, no such file 3 or 4", async () => {
   await slq("init", file("model"), file("x0"));
   for (const [code, message, ...args] of [
@@ -118,6 +135,7 @@ test("exit codes: usage 2, bad input 3, no such file 3 or 4", async () => {
     [2, "--preset is one of", "init", file("model"), file("n"), "--preset", "best"],
     [2, "--prune takes shares", "init", file("model"), file("n"), "--prune", "lots"],
     [2, "ascends to the 17 levels", "init", file("model"), file("n"), "--schedule", "5,9"],
+    [2, 'the layer "fc.weight" twice', "init", file("model"), file("n"), "--schedule", "fc.weight;fc.weight;fc.weight"],
     [2, "not a command", "begin", file("model")],
     [2, "same file", "next", file("x0"), file("x0"), file("x0")],
     [3, "no SLQ state", "status", file("model")],
