@@ -15,6 +15,7 @@ export {
 } from "./calibration.ts";
 export { type InitCalibrateOptions, initCalibrate } from "./init.ts";
 export type { Inputs } from "./observer.ts";
+export { createRefit, REFIT_DEFAULTS, type Refit, type RefitOptions, type Rounds } from "./refit.ts";
 
 // A triangle of 4096 columns is 67 MB of float64.
 const DEFAULT_MAX_COLUMNS = 4096;

@@ -1,14 +1,17 @@
 // slq: the command line of rounds on files: init, status, next, probe, finish.
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
+import { createRefit, type Refit } from "../calibrate/refit.ts";
 import { WlqError } from "../error.ts";
 import type { Format } from "../formats/format.ts";
 import type { Sink } from "../io/sink.ts";
 import { fileSink, fileSource, folderResolver } from "../node.ts";
+import type { Slq } from "../slq/engine.ts";
 import { finishState, initState, nextState, probeState, type SlqStatus, statusOf } from "../slq/files.ts";
 import { type LayerRule, presets, SLQ_DEFAULTS, type SlqOptions } from "../slq/plan.ts";
 import type { RoundReport } from "../slq/report.ts";
 import type { GivenLosses } from "../slq/round.ts";
+import { runState } from "../slq/run.ts";
 import type { Schedule } from "../slq/schedule.ts";
 import { integer, pattern, UsageError, word } from "./flags.ts";
 import { plain, sqnrText, table } from "./show.ts";
@@ -34,6 +37,7 @@ const OPTIONS = {
   layer: { type: "string", multiple: true },
   snap: { type: "boolean" },
   losses: { type: "string" },
+  calibration: { type: "string" },
 } as const;
 
 const D = SLQ_DEFAULTS;
@@ -42,6 +46,7 @@ export const SLQ_HELP: string = `wlq slq quantizes a network round by round, whi
 
   wlq slq init MODEL STATE            a state of a model: weights, masks, plan
   wlq slq next STATE TRAINED STATE2   a round: cluster, freeze, new masks; TRAINED: the state's tensors after training
+  wlq slq run STATE STATE2 --calibration STATS   all rounds at once, without training: least squares in its place
   wlq slq status STATE                how far it is
   wlq slq probe STATE TRAINED PROBE   the clusters of the next round, for measuring losses
   wlq slq finish STATE [TRAINED] OUT  the quantized model, in the model's format; TRAINED: biases trained after the last round
@@ -64,6 +69,8 @@ init
 next
   --losses FILE.json       losses by layer and code, of the clusters that probe gave: {"fc1.weight": [0.31, null, 0.29]}
   --snap                   put frozen weights back that have moved, instead of refusing (exit code 3)
+run
+  --calibration STATS      what the layers see, from "wlq calibrate" or createObserver: free weights make up for frozen ones
 all
   --json                   the report as JSON on standard output
 `;
@@ -115,6 +122,21 @@ export async function slqCommand(args: readonly string[], tools: Tools): Promise
         return show(report, () => `${roundText(report)}\n${roundLine(state2, report)}`);
       });
     }
+    case "run": {
+      const [state, state2] = names(files, "run", "STATE STATE2");
+      const { calibration } = values;
+      if (calibration === undefined) throw new UsageError("wlq slq run takes --calibration STATS");
+      const statistics = await fileSource(calibration);
+      try {
+        return await between([state], state2, tools, async ([source], folder) => {
+          const begin = (slq: Slq): Promise<Refit> => createRefit(statistics, slq);
+          const { rounds, errors } = await runState(source, fileSink(state2), begin, folder);
+          return show({ rounds, errors }, () => runText(state2, rounds, errors));
+        });
+      } finally {
+        await statistics.close();
+      }
+    }
     case "probe": {
       const [state, trained, probe] = names(files, "probe", "STATE TRAINED PROBE");
       return await between([state, trained], probe, tools, async ([source, weights], folder) => {
@@ -144,7 +166,9 @@ export async function slqCommand(args: readonly string[], tools: Tools): Promise
       });
     }
     default:
-      throw new UsageError(`"wlq slq ${command}" is not a command; commands are init, next, status, probe, finish`);
+      throw new UsageError(
+        `"wlq slq ${command}" is not a command; commands are init, next, run, status, probe, finish`,
+      );
   }
 }
 
@@ -325,6 +349,14 @@ function roundText(report: RoundReport): string {
     table(["layer", "did", "clusters frozen", "weights frozen", "SQNR"], rows, 2),
     ...report.warnings.map(plain),
   ].join("\n");
+}
+
+function runText(path: string, rounds: readonly RoundReport[], errors: Readonly<Record<string, number>>): string {
+  const rows = Object.entries(errors).map(([name, error]) => [
+    plain(name),
+    sqnrText(error > 0 ? -10 * Math.log10(error) : null),
+  ]);
+  return [table(["layer", "output SQNR"], rows, 1), ...rounds.map((report) => roundLine(path, report))].join("\n");
 }
 
 function roundLine(path: string, { round, rounds, frozen, weights, snapped, done }: RoundReport): string {

@@ -255,7 +255,8 @@ export async function probeState(
   });
 }
 
-interface Trained {
+/** A state with the weights that training made of it. */
+export interface Trained {
   readonly read: ReadState;
   readonly workspace: Workspace;
   readonly slq: Slq;
@@ -263,7 +264,7 @@ interface Trained {
   readonly parts: StatePart[];
 }
 
-async function openTrained(
+export async function openTrained(
   source: ByteSource,
   trained: Source,
   { formats = [], resolve }: FileOptions,
@@ -296,7 +297,7 @@ async function openTrained(
   return { read, workspace, slq, parts };
 }
 
-function refuseDone(slq: Slq): void {
+export function refuseDone(slq: Slq): void {
   if (slq.done) throw new WlqError("unsupported", `all ${slq.rounds} rounds of this state are done: finish it`);
 }
 
@@ -385,7 +386,7 @@ async function finished(
 }
 
 // A sink that the writer never had is aborted here.
-async function abortOnError<T>(sink: Sink, work: () => Promise<T>): Promise<T> {
+export async function abortOnError<T>(sink: Sink, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
