@@ -3,13 +3,13 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineConfig, type Plugin } from "vitest/config";
 
-/** `import text from "….wasm.txt"`, as esbuild does it. */
+/** `import text from "….wasm.txt"` (or ".js.txt"), as the bundle does it. */
 function wasmText(): Plugin {
   return {
     name: "wasm-text",
     enforce: "pre",
     resolveId(id, importer) {
-      if (!id.endsWith(".wasm.txt") || !importer) return;
+      if (!/\.(wasm|js)\.txt$/.test(id) || !importer) return;
       return `\0text:${resolve(importer, "..", id)}.js`;
     },
     load(id) {

@@ -6,8 +6,9 @@ import type { TansKernels } from "../src/container/tans.ts";
 import { open } from "../src/decoder.ts";
 import { compress, dequantizeSync, quantizeSync, unpackCodes } from "../src/index.ts";
 import { decodeScope } from "../src/wasm/decode.ts";
-import { entropyScope } from "../src/wasm/entropy.ts";
-import { Scope } from "../src/wasm/scope.ts";
+import { type EntropyKernels, entropyBinary } from "../src/wasm/entropy.ts";
+import { instantiate, load } from "../src/wasm/kernel.ts";
+import { Scope, WorkScope } from "../src/wasm/scope.ts";
 import { measure, type Row } from "./measure.ts";
 
 const BLOCK = 262144;
@@ -19,7 +20,8 @@ export async function entropyCoding(weights: Float32Array, levels: number): Prom
   const codes = unpackCodes(q);
   const join = levels <= 16 ? 2 : 1;
   const symbols = levels ** join;
-  const coder = await entropyScope({});
+  await load(entropyBinary);
+  const coder = new WorkScope(instantiate(entropyBinary) as unknown as EntropyKernels);
   const count = weights.length;
   const codesAt = coder.reserve(BLOCK);
   const symbolsAt = coder.reserve(BLOCK);

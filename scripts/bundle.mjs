@@ -13,6 +13,7 @@ const ENTRIES = {
   caffe: "src/formats/caffe.ts",
   slq: "src/slq/index.ts",
   calibrate: "src/calibrate/index.ts",
+  threads: "src/threads/index.ts",
   tfjs: "src/adapters/tfjs.ts",
   onnxruntime: "src/adapters/onnxruntime.ts",
   node: "src/node.ts",
@@ -86,6 +87,38 @@ const embedWasm = {
   },
 };
 
+/** A worker as one script, its kernels left out: whoever starts it sends them. As text, which every bundler carries. */
+const embedWorker = {
+  name: "embed-worker",
+  async load(id) {
+    if (!id.endsWith(".js.txt")) return null;
+    return `export default ${JSON.stringify(await readFile(id, "utf8"))};`;
+  },
+};
+
+export async function workerScript() {
+  const { outputFiles } = await build({
+    entryPoints: ["src/threads/worker.ts"],
+    bundle: true,
+    format: "iife",
+    target: TARGET,
+    minify: true,
+    legalComments: "none",
+    treeShaking: true,
+    write: false,
+    plugins: [
+      {
+        name: "no-kernels",
+        setup(made) {
+          made.onResolve({ filter: /\.wasm\.txt$/ }, ({ path }) => ({ path, namespace: "none" }));
+          made.onLoad({ filter: /.*/, namespace: "none" }, () => ({ contents: 'export default "";' }));
+        },
+      },
+    ],
+  });
+  return outputFiles[0].text.trim();
+}
+
 /** Imports the plain SIMD binary instead of the embedded bytes: workerd, which always has SIMD, compiles it itself. */
 const importWasm = {
   name: "import-wasm",
@@ -131,7 +164,7 @@ const commandLine = {
 async function bundle(input, dir, plugins) {
   const made = await rollup({
     input,
-    plugins: [...plugins, typescript],
+    plugins: [...plugins, embedWorker, typescript],
     external: /^node:/,
     // as package.json says of all of them
     treeshake: { moduleSideEffects: (id) => id.startsWith("cli-") || id.endsWith(CLI.cli) },
@@ -151,7 +184,8 @@ async function bundle(input, dir, plugins) {
 /** Every entry, and the command line, into `dir`; for workerd into `dir`/workerd, with binaries that it imports. */
 export async function bundleEntries(dir) {
   await bundle({ ...ENTRIES, ...CLI }, dir, [embedWasm, commandLine]);
-  const { node: _, ...portable } = ENTRIES;
+  // no files and no workers there
+  const { node: _, threads: _threads, ...portable } = ENTRIES;
   await bundle(portable, `${dir}/workerd`, [importWasm]);
 }
 

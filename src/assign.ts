@@ -14,7 +14,13 @@ import type { EncodeScope } from "./wasm/encode.ts";
 
 // The order of sums follows these tiles, so their size is part of what "same bytes everywhere" means for the report.
 const TILE = 32768;
+/** Stretches of a tensor that threads code by themselves begin at multiples of this; tiles divide it. */
+export const SPAN: number = 1_048_576;
 const CODEBOOK_BYTES = 4 << 20;
+// Sum of squares, largest squared error, sum of decoded squares; weighted error and signal; 256 codes' counts and errors.
+const SUMS = 518;
+/** Where among the sums the largest squared error is, which is no sum. */
+export const WORST = 1;
 
 /** Codes one tensor, a tile at a time: put weights at `weights`, call `tile`, take `codes`, `decoded` or `packed`. */
 export class TileCoder {
@@ -28,10 +34,8 @@ export class TileCoder {
   readonly #shared: number;
   readonly #codebooks: number;
   readonly #thresholds: number;
-  readonly #totals: number;
   readonly #sums: number;
   readonly #scratch: number;
-  readonly #weighted: number;
   /** Most weights a tile; a multiple of 8. */
   readonly tileSize: number;
   /** Where `tile` reads float32 weights. */
@@ -58,7 +62,8 @@ export class TileCoder {
     const padded = groups === 1 ? 256 : this.#stride;
     const most = Math.min(MOST_GROUPS, Math.max(8, Math.floor(CODEBOOK_BYTES / ((levels + padded) * 4))));
     this.#all = groups <= most;
-    this.tileSize = this.#all ? TILE : Math.min(TILE, (most - 1) * inner) & ~7;
+    // a power of two, which divides spans and blocks of the entropy coder
+    this.tileSize = this.#all ? TILE : 1 << (31 - Math.clz32(Math.min(TILE, (most - 1) * inner)));
     const held = this.#all ? groups : Math.min(groups, Math.ceil(this.tileSize / inner) + 1);
     this.weights = scope.reserve(TILE * 4);
     this.importance = weighted ? scope.reserve(TILE * 4) : 0;
@@ -68,13 +73,9 @@ export class TileCoder {
     this.#shared = scope.reserve(1024);
     this.#codebooks = scope.reserve(held * levels * 4 + 1024);
     this.#thresholds = scope.reserve(held * padded * 4);
-    this.#totals = scope.reserve(256 * 16);
-    this.#sums = scope.reserve(24);
+    this.#sums = scope.reserve(SUMS * 8);
     this.#scratch = scope.reserve(257 * 64);
-    this.#weighted = scope.reserve(16);
-    scope.u8(this.#weighted, 16).fill(0);
-    scope.u8(this.#totals, 256 * 16).fill(0);
-    scope.u8(this.#sums, 24).fill(0);
+    scope.f64(this.#sums, SUMS).fill(0);
     if (this.#all) this.#prepare(0, groups, padded);
   }
 
@@ -142,9 +143,9 @@ export class TileCoder {
       kernels.lookupRuns(this.decoded, this.codes, count, this.#codebooks, levels, at.inner, period, at.first);
     }
     exact?.(start, this.#scope.f32(this.weights, count), this.#scope.f32(this.decoded, count));
-    kernels.measure(this.#totals, this.#sums, this.weights, this.decoded, this.codes, count, levels, this.#scratch);
+    kernels.measure(this.#sums + 48, this.#sums, this.weights, this.decoded, this.codes, count, levels, this.#scratch);
     if (this.importance) {
-      kernels.measureWeighted(this.#weighted, this.weights, this.decoded, this.importance, count);
+      kernels.measureWeighted(this.#sums + 24, this.weights, this.decoded, this.importance, count);
     }
   }
 
@@ -154,60 +155,53 @@ export class TileCoder {
     return Math.ceil((count * this.#bits) / 8);
   }
 
-  /** What all tiles cost so far. */
+  /** What tiles cost so far, as sums. */
+  sums(): Float64Array {
+    return this.#scope.f64(this.#sums, SUMS).slice();
+  }
+
+  /** What all tiles cost. */
   stats(): QuantizationStats {
-    const { levels, codebook, scale } = this.#coding;
-    const { count } = this.#grouping;
-    const totals = this.#scope.f64(this.#totals, 512);
-    const counts = new Float64Array(levels);
-    const errors = new Float64Array(levels);
-    for (let c = 0; c < levels; c++) {
-      counts[c] = totals[2 * c] as number;
-      errors[c] = totals[2 * c + 1] as number;
-    }
-    const [squares = 0, worst = 0, decodedSquares = 0] = this.#scope.f64(this.#sums, 3);
-    const tableBits = codebook.length * 32 + (scale ? scale.values.length * 16 : 0);
-    const stats = statsOf(count, squares, decodedSquares, counts, errors, worst, this.#bits, tableBits);
-    if (!this.importance) return stats;
-    const [error = 0, signal = 0] = this.#scope.f64(this.#weighted, 2);
-    return { ...stats, weighted: { error, signal, sqnrDb: sqnrOf(signal, error) } };
+    return costsOf(this.#coding, this.sums(), this.importance !== 0);
   }
 }
 
-/** Statistics from sums: of squared weights, per code counts and squared errors, and the largest squared error. */
-function statsOf(
-  count: number,
-  squares: number,
-  decodedSquares: number,
-  counts: Float64Array,
-  errors: Float64Array,
-  worst: number,
-  bits: number,
-  tableBits: number,
-): QuantizationStats {
+/** The statistics that sums of {@link TileCoder.sums}, added up, stand for. */
+export function costsOf(coding: Coding, sums: Float64Array, weighted: boolean): QuantizationStats {
+  const { levels, codebook, scale } = coding;
+  const { count } = decodeGrouping(coding);
+  const [squares = 0, worst = 0, decodedSquares = 0, weightedError = 0, signal = 0] = sums;
+  const counts = new Float64Array(levels);
+  const errors = new Float64Array(levels);
+  const mean = (sum: number): number => (count > 0 ? sum / count : 0);
   let error = 0;
   let entropy = 0;
-  for (let c = 0; c < counts.length; c++) {
+  for (let c = 0; c < levels; c++) {
+    counts[c] = sums[6 + 2 * c] as number;
+    errors[c] = sums[7 + 2 * c] as number;
     error += errors[c] as number;
-    const share = (counts[c] as number) / count;
+    const share = mean(counts[c] as number);
     if (share > 0) entropy -= share * Math.log2(share);
   }
+  const tableBits = codebook.length * 32 + (scale ? scale.values.length * 16 : 0);
   return {
     count,
     sumSquares: squares,
-    mse: count > 0 ? error / count : 0,
+    mse: mean(error),
     sqnrDb: sqnrOf(squares, error),
     maxError: Math.sqrt(worst),
     // w.q = (w.w + q.q - e.e) / 2
-    cosine: squares > 0 ? cosineOf(squares, decodedSquares, error) : 1,
-    bitsPerWeight: count > 0 ? bits + tableBits / count : 0,
-    tableBitsPerWeight: count > 0 ? tableBits / count : 0,
+    cosine:
+      squares > 0
+        ? decodedSquares > 0
+          ? (squares + decodedSquares - error) / (2 * Math.sqrt(squares * decodedSquares))
+          : 0
+        : 1,
+    bitsPerWeight: mean(count) * bitsForLevels(levels) + mean(tableBits),
+    tableBitsPerWeight: mean(tableBits),
     entropyBits: entropy,
     counts,
     errors,
+    ...(weighted && { weighted: { error: weightedError, signal, sqnrDb: sqnrOf(signal, weightedError) } }),
   };
-}
-
-function cosineOf(squares: number, decodedSquares: number, error: number): number {
-  return decodedSquares > 0 ? (squares + decodedSquares - error) / (2 * Math.sqrt(squares * decodedSquares)) : 0;
 }

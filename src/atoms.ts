@@ -1,5 +1,5 @@
 // Atoms: any number of weights as weighted points in ascending order, few enough to cluster.
-import { type Passes, type Run, TILE } from "./passes.ts";
+import { type Passes, type Run, TILE, tilesOf } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 /** Groups up to this size are sorted, larger ones go through a histogram. */
@@ -99,33 +99,32 @@ function* binnedAtoms(scope: EncodeScope, run: Run, levels: number, tallied: boo
   }
   const budget = Math.min(65536, Math.max(16384, 1024 * levels));
   const bins = kernels.layout(table, cells, budget, scratch);
-  const totals = scope.reserve(bins * 16);
+  // with tallies, the same bins' counts lie behind them
+  const sums = bins * (tallied ? 4 : 2);
+  const totals = scope.reserve(sums * 8);
   const packed = run.importance && !tallied ? 0 : scope.reserve(bins * 8);
-  const counts = tallied ? scope.reserve(bins * 16) : 0;
+  const counts = tallied ? totals + bins * 16 : 0;
   const tally = tallied ? scope.reserve(bins * 8) : 0;
   const weight = scope.reserve(bins * 8);
   const sum = scope.reserve(bins * 8);
-  scope.u8(totals, bins * 16).fill(0);
   if (packed) scope.u8(packed, bins * 8).fill(0);
-  if (counts) scope.u8(counts, bins * 16).fill(0);
-  let unsettled = 0;
-  for (let start = 0; start < count; start += TILE) {
-    const end = Math.min(count, start + TILE);
+  const settled = (): Float64Array => {
+    if (packed) kernels.settle(counts || totals, packed, bins);
+    return scope.f64(totals, sums);
+  };
+  for (const [start, end] of tilesOf(run, TILE, settled)) {
     yield* run.fetch(start, end, run.importance !== 0);
     if (run.importance) {
       kernels.histogramWeighted(totals, table, run.weights, run.importance, end - start);
       if (!tallied) continue;
     }
-    if (unsettled + TILE >= 1 << 24) {
-      kernels.settle(counts || totals, packed, bins);
-      unsettled = 0;
-    }
+    // long before 2^24 weights
+    if (start % 8_388_608 === 0) settled();
     kernels.histogram(packed, table, run.weights, end - start);
-    unsettled += end - start;
     // the last bin is for what is not finite
     if (scope.f64(packed + (bins - 1) * 8, 1)[0] !== 0) run.check(start, end);
   }
-  if (packed) kernels.settle(counts || totals, packed, bins);
+  if (run.share) settled().set(yield* run.share.join());
   const weighted = run.importance ? 1 : 0;
   return { weight, sum, tally, count: kernels.binAtoms(weight, sum, totals, table, weighted, tally, counts) };
 }

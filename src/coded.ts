@@ -15,8 +15,12 @@ import { WeightReader } from "./weights.ts";
 export interface EntropyCode {
   /** Codes a symbol. */
   readonly join: number;
+  /** Of 8192 states, how many each symbol has. */
+  readonly shares: Uint16Array;
   /** What stands before the blocks: shares, and the size of every block. */
   readonly tables: Uint8Array;
+  /** All that is stored. */
+  readonly byteLength: number;
   /** All that is stored, and zeros behind that make codebook, scales and codes a multiple of 8 together. */
   segment(scope: EncodeScope, clustered: Clustered, signal: AbortSignal | undefined, tell: Tell): LazySegment;
 }
@@ -44,36 +48,50 @@ export interface Clustered {
   /** Absent: codes are packed. */
   entropy?: EntropyCode | undefined;
   stats?: QuantizationStats;
+  /** Where threads code it: its codes or values, which leave the statistics. */
+  readonly threads?: (kind: CodeKind, tell: Tell) => AsyncIterable<Uint8Array>;
+}
+
+/** What codes come out as: packed, one byte a code, or values in the tensor's dtype; or blocks of the entropy coder. */
+export type CodeKind = "packed" | "codes" | "dense" | "blocks";
+
+/** Weights `start` to `end` of a tensor, from one multiple of SPAN to another; `costs` gets what they cost. */
+export interface Stretch {
+  readonly start: number;
+  readonly end: number;
+  readonly costs?: Float64Array[];
 }
 
 export type Tell = (tensor: string, weights: number) => void;
 
 // Bytes of codes handed on at a time.
-const CHUNK = 1 << 18;
+const CHUNK = 262_144;
 
-/** Codes a tensor tile by tile, in order; `coder` has the tile. Tiles do not cross multiples of `unit`, itself one of 8. */
+/** Codes a tensor tile by tile, in order; `coder` has the tile. Tiles are of one size, a power of two, but for the last. */
 export async function* codedTiles(
   scope: EncodeScope,
   clustered: Clustered,
   signal: AbortSignal | undefined,
-  unit: number = Number.POSITIVE_INFINITY,
+  stretch?: Stretch,
 ): AsyncGenerator<{ readonly coder: TileCoder; readonly start: number; readonly count: number }, void, void> {
   const { entry, coding, importance, outliers } = clustered;
   const total = countElements(entry.shape);
+  const { start: first, end: last, costs } = stretch ?? { start: 0, end: total };
   const mark = scope.mark();
   try {
     const dtype = entry.dtype as FloatDtype;
     const reader = new WeightReader(scope, entry, dtype);
     const weigher = importance && new WeightReader(scope, importance, importance.dtype);
     const coder = new TileCoder(scope, coding, roundFormat(dtype), weigher !== undefined);
-    for (let start = 0, end = 0; start < total; start = end) {
+    for (let start = first, end = first; start < last; start = end) {
       checkAborted(signal);
-      end = Math.min(start + coder.tileSize, total, start + unit - (start % unit));
+      end = Math.min(start + coder.tileSize, last);
       await reader.load(coder.weights, start, end);
       await weigher?.load(coder.importance, start, end);
       coder.tile(start, end - start, outliers?.put);
       yield { coder, start, count: end - start };
     }
+    costs?.push(coder.sums());
     const stats = coder.stats();
     clustered.stats = outliers ? outliers.counted(stats) : stats;
   } finally {
@@ -88,21 +106,26 @@ export function codedSegment(
   kind: "packed" | "codes" | "dense",
   signal: AbortSignal | undefined,
   tell: Tell,
+  stretch?: Stretch,
 ): LazySegment {
-  const { entry, coding } = clustered;
+  const { entry, coding, threads } = clustered;
   const total = countElements(entry.shape);
   const bytes = packedBytes(total, bitsForLevels(coding.levels));
   const byteLength = kind === "packed" ? bytes : kind === "codes" ? total : entry.byteLength;
   return {
     byteLength,
     async *chunks() {
+      if (threads) {
+        yield* threads(kind, tell);
+        return;
+      }
       const mark = scope.mark();
       try {
         // room for a tile of float64
         const dense = scope.reserve(kind === "dense" && entry.dtype !== "F32" ? CHUNK : 0);
         let chunk = new Uint8Array(Math.min(CHUNK, byteLength));
         let filled = 0;
-        for await (const { coder, count } of codedTiles(scope, clustered, signal)) {
+        for await (const { coder, count } of codedTiles(scope, clustered, signal, stretch)) {
           let size = count;
           let at = coder.codes;
           if (kind === "packed") {

@@ -3,7 +3,7 @@ import type { Calibration } from "./calibration.ts";
 import { groupingOf, layoutOf } from "./codebook.ts";
 import { type Clustered, codedSegment, type Tell } from "./coded.ts";
 import { containerSegments } from "./container/writer.ts";
-import { entropyCode } from "./entropy.ts";
+import { loadEntropyCoder } from "./entropy-coder.ts";
 import { malformed, WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
 import type { ImportanceOf, ImportanceTensor } from "./importance.ts";
@@ -12,7 +12,7 @@ import { byteSource, type Resolve, type Source } from "./io/source.ts";
 import { openImportance, openModel } from "./open.ts";
 import { oneOf, type QuantizePlan } from "./options.ts";
 import type { Rest } from "./outliers.ts";
-import { importanceFault, type Passes } from "./passes.ts";
+import { importanceFault, type Passes, type Share } from "./passes.ts";
 import type { Plan } from "./plan.ts";
 import { clusterTensor } from "./quantize.ts";
 import { type Report, type TensorReport, totalsOf } from "./report.ts";
@@ -47,6 +47,27 @@ export interface FileOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What `threads()` of wlq/threads makes. */
+export interface Threads {
+  /** Starts workers on tensors; `undefined` where they would not pay. `entropy`: whether sizes of entropy codes are wanted, too. */
+  start(work: readonly ThreadWork[], entropy: boolean, signal: AbortSignal | undefined): Promise<Team | undefined>;
+}
+
+/** Workers of one operation. */
+export interface Team {
+  /** The codebook of a tensor, of those that it was started on; its codes come from workers, too. */
+  find(tensor: string): Promise<Clustered>;
+  /** Ends the workers. */
+  end(): void;
+}
+
+/** What threads are told of a tensor. */
+export interface ThreadWork {
+  readonly entry: TensorEntry;
+  readonly plan: QuantizePlan;
+  readonly importance: ImportanceTensor | undefined;
+}
+
 export interface CompressOptions extends SelectOptions, FileOptions {
   /** `container` (a safetensors file, default), `dense` (the input's format with quantized values), `onnx`; or the plan's. */
   readonly to?: "container" | "dense" | "onnx";
@@ -70,6 +91,8 @@ export interface CompressOptions extends SelectOptions, FileOptions {
   readonly importance?: Source;
   /** How every tensor is quantized, from `plan`; instead of all options that say which and how. */
   readonly plan?: Plan;
+  /** `threads(n)` of wlq/threads: work goes to workers, the bytes stay the same. Tensors that calibration knows do not. */
+  readonly threads?: Threads | undefined;
 }
 
 /**
@@ -82,17 +105,26 @@ export interface CompressOptions extends SelectOptions, FileOptions {
  */
 export async function compress(source: Source, sink: Sink, options: CompressOptions = {}): Promise<Report> {
   const started = performance.now();
+  const teams: Team[] = [];
   try {
     if (!encodeBinary.ready) await loadWork(encodeBinary);
-    return await run(source, sink, options, started);
+    return await run(source, sink, options, started, teams);
   } catch (error) {
     // before the writer had the sink
     if (!sink.locked) await sink.abort(error).catch(() => {});
     throw error;
+  } finally {
+    teams[0]?.end();
   }
 }
 
-async function run(source: Source, sink: Sink, options: CompressOptions, started: number): Promise<Report> {
+async function run(
+  source: Source,
+  sink: Sink,
+  options: CompressOptions,
+  started: number,
+  teams: Team[],
+): Promise<Report> {
   const {
     formats = [],
     resolve,
@@ -103,6 +135,7 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     companion,
     importance: importanceSource,
     calibration,
+    threads,
     entropy = options.plan ? (options.plan.entropy ?? "none") : "auto",
     ...select
   } = options;
@@ -127,6 +160,14 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
     onProgress?.({ phase, tensor, done, total });
   };
 
+  const team = await threads?.start(
+    work
+      .filter(({ entry, outliers }) => !outliers && !known?.knows(entry.name, entry.shape))
+      .map(({ entry, plan }) => ({ entry, plan, importance: importance?.(entry) })),
+    shrink,
+    signal,
+  );
+  if (team) teams.push(team);
   const coded = new Map<string, Clustered>();
   const shifts = new Map<string, Float32Array>();
   for (const item of work) {
@@ -157,8 +198,12 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
         if (shift) shifts.set(entry.name, shift);
         found = { entry, coding, importance: undefined, ...(output ? { output } : {}) };
       } else {
-        const clustered = await cluster(scope, rest.entry, rest.plan, rest.importance, signal);
-        found = { ...clustered, importance: own, outliers: rest.outliers };
+        const clustered = await (item.outliers ? undefined : team?.find(entry.name));
+        found = clustered ?? {
+          ...(await cluster(scope, rest.entry, rest.plan, rest.importance, signal)),
+          importance: own,
+          outliers: rest.outliers,
+        };
       }
       coded.set(entry.name, found);
     } catch (error) {
@@ -173,8 +218,14 @@ async function run(source: Source, sink: Sink, options: CompressOptions, started
       done += shrink ? 3 * count : count;
     }
     progress("cluster", entry.name, count);
-    if (shrink && found)
-      found.entropy = await entropyCode(scope, found, signal, (n) => progress("code", entry.name, n));
+    if (shrink && found) {
+      const tell = (n: number): void => progress("code", entry.name, n);
+      if (found.threads) tell(2 * count);
+      else {
+        const { entropyCode } = await loadEntropyCoder();
+        found.entropy = await entropyCode(scope, found, signal, tell);
+      }
+    }
   }
 
   const outputs = new Map<string, number>();
@@ -228,8 +279,9 @@ export async function cluster(
   plan: QuantizePlan,
   importance: ImportanceTensor | undefined,
   signal: AbortSignal | undefined,
+  share?: Share,
 ): Promise<Clustered> {
-  const passes = clusterTensor(scope, plan, importance !== undefined);
+  const passes = clusterTensor(scope, plan, importance !== undefined, share);
   return { entry, coding: await fulfil(scope, entry, plan, importance, passes, signal), importance };
 }
 
@@ -252,6 +304,7 @@ export async function fulfil<Result>(
     while (!step.done) {
       checkAborted(signal);
       const wish = step.value;
+      await wish.wait?.();
       await reader.fulfil(wish, grouping);
       if (weigher && wish.importance) {
         await weigher.fulfil({ ...wish, weights: wish.importance }, grouping);

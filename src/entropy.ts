@@ -1,176 +1,252 @@
-// Entropy: what an entropy coder makes of a tensor's codes: the share of every symbol, exact sizes, and the blocks.
+// Entropy: what an entropy coder makes of a tensor's codes: the share of every symbol, exact sizes, and the blocks. Loaded
+// by import() when it is wanted; it imports nothing of the library's but is handed it, so that no bundler moves code about.
 
-import { bitsForLevels, packedBytes, type QuantizationStats } from "./codebook.ts";
-import { type Clustered, codedTiles, type EntropyCode } from "./coded.ts";
-import { TANS_BLOCK } from "./container/coding.ts";
+import type { bitsForLevels, packedBytes, QuantizationStats } from "./codebook.ts";
+import type { Clustered, codedTiles, EntropyCode, Stretch } from "./coded.ts";
 import type { LazySegment } from "./io/segment.ts";
-import { countElements } from "./tensor.ts";
+import type { countElements } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
-import { type EntropyScope, entropyScope } from "./wasm/entropy.ts";
+import { type EntropyKernels, type EntropyScope, entropyBinary } from "./wasm/entropy.ts";
+import type { Binary, load } from "./wasm/kernel.ts";
+import type { WorkScope } from "./wasm/scope.ts";
+
+/** What of the library is used here. */
+interface Library {
+  readonly TANS_BLOCK: number;
+  readonly bitsForLevels: typeof bitsForLevels;
+  readonly packedBytes: typeof packedBytes;
+  readonly countElements: typeof countElements;
+  readonly codedTiles: typeof codedTiles;
+  readonly load: typeof load;
+  readonly instantiate: (binary: Binary) => WebAssembly.Exports;
+  readonly WorkScope: typeof WorkScope;
+}
+
+/** What an entropy code is made of: plain data. */
+export type Code = Omit<EntropyCode, "segment">;
 
 const STATES = 8192;
+// The scope that goes with that of an operation: one instance for all its tensors, gone with it.
+const scopes = new WeakMap<object, EntropyScope>();
 
 /** Weights done, out of twice the tensor's. */
 type Tell = (weights: number) => void;
 
-/** The smallest entropy code of a tensor, its size exact; `undefined` where packed codes are not larger. */
-export async function entropyCode(
-  scope: EncodeScope,
-  clustered: Clustered,
-  signal: AbortSignal | undefined,
-  tell: Tell = () => {},
-): Promise<EntropyCode | undefined> {
-  const { codebook, scale, levels, shape } = clustered.coding;
-  const count = countElements(shape);
-  const packed = packedBytes(count, bitsForLevels(levels));
-  const blocks = Math.ceil(count / TANS_BLOCK);
-  const own = await entropyScope(scope);
-  let best: { join: number; shares: Uint16Array; head: number[]; cost: number } | undefined;
-  for (const [join, tallies] of await talliesOf(own, scope, clustered, signal, tell)) {
-    const { shares, bits } = shareStates(own, tallies);
-    const head = shareBytes(shares);
-    const bytes = bits / 8 + head.length + 15 * blocks;
-    // of two that are as good, the one that decodes faster: with more codes a symbol
-    const cost = bytes * (1 - 0.001 * join);
-    if (bytes < packed && !(best && best.cost <= cost)) best = { join, shares, head, cost };
-  }
-  if (!best) {
-    tell(count);
-    return undefined;
-  }
-  const sizes: number[] = [];
-  for await (const block of entropyBlocks(scope, clustered, best, signal, tell)) sizes.push(block.length);
-  // the last block's size holds the zeros behind it
-  const before = codebook.length * 4 + (scale ? scale.values.length * 2 : 0);
-  const unpadded = sizes.reduce((sum, size) => sum + size, best.head.length + 3 * blocks);
-  const padding = -(before + unpadded) & 7;
-  const byteLength = unpadded + padding;
-  if (byteLength >= packed) return undefined;
-  sizes.push((sizes.pop() as number) + padding);
-  const tables = Uint8Array.from([...best.head, ...sizes.flatMap((n) => [n & 255, (n >> 8) & 255, n >> 16])]);
-  const segment: EntropyCode["segment"] = (...how) => entropySegment({ ...best, tables, byteLength }, ...how);
-  return { join: best.join, tables, segment };
+/** The coder's functions. */
+export interface EntropyCoder {
+  readonly binary: Binary;
+  entropyCode(
+    scope: EncodeScope,
+    clustered: Clustered,
+    signal: AbortSignal | undefined,
+    tell?: Tell,
+    part?: Stretch,
+    joined?: (part: Float64Array) => Promise<Float64Array>,
+  ): Promise<EntropyCode | undefined>;
+  codeOf(code: Code): EntropyCode;
+  entropyBlocks(
+    scope: EncodeScope,
+    clustered: Clustered,
+    code: Pick<Code, "join" | "shares">,
+    signal: AbortSignal | undefined,
+    tell: Tell,
+    stretch?: Stretch,
+  ): AsyncGenerator<Uint8Array, void, void>;
 }
 
-/** How often every symbol occurs, by the number of codes that make one: one, and as many as 256 symbols allow. */
-async function talliesOf(
-  own: EntropyScope,
-  scope: EncodeScope,
-  clustered: Clustered,
-  signal: AbortSignal | undefined,
-  tell: Tell,
-): Promise<Map<number, Float64Array>> {
-  const { levels } = clustered.coding;
-  const most = [8, 4, 2, 1].find((join) => levels ** join <= 256) as number;
-  const joins = [...new Set([1, most])];
-  const tallies = new Map(joins.map((join) => [join, new Float64Array(levels ** join)]));
-  const mark = own.mark();
-  try {
-    const codes = own.reserve(TANS_BLOCK);
-    const symbols = own.reserve(TANS_BLOCK);
-    const counts = own.reserve(1024);
-    const scratch = own.reserve(4096);
-    for await (const { coder, count } of codedTiles(scope, clustered, signal)) {
-      own.u8(codes, count).set(scope.u8(coder.codes, count));
-      for (const [join, sums] of tallies) {
-        own.kernels.joinCodes(symbols, codes, count, levels, join);
-        own.i32(counts, 256).fill(0);
-        own.kernels.tallySymbols(counts, symbols, Math.ceil(count / join), scratch);
-        const found = own.i32(counts, 256);
-        for (let s = 0; s < sums.length; s++) (sums[s] as number) += found[s] as number;
-      }
-      tell(count);
+/** The coder, made of the library's parts. */
+export function entropyCoder({
+  TANS_BLOCK,
+  bitsForLevels,
+  packedBytes,
+  countElements,
+  codedTiles,
+  load,
+  instantiate,
+  WorkScope,
+}: Library): EntropyCoder {
+  return { binary: entropyBinary, entropyCode, codeOf, entropyBlocks };
+
+  async function entropyScope(owner: object): Promise<EntropyScope> {
+    await load(entropyBinary);
+    let scope = scopes.get(owner);
+    if (!scope) {
+      scope = new WorkScope(instantiate(entropyBinary) as unknown as EntropyKernels);
+      scopes.set(owner, scope);
     }
-  } finally {
-    own.release(mark);
+    return scope;
   }
-  return tallies;
-}
 
-function shareStates(scope: EntropyScope, tallies: Float64Array): { shares: Uint16Array; bits: number } {
-  const mark = scope.mark();
-  const symbols = tallies.length;
-  const talliesAt = scope.reserve(symbols * 8);
-  const sharesAt = scope.reserve(symbols * 2);
-  scope.f64(talliesAt, symbols).set(tallies);
-  const bits = scope.kernels.shareStates(sharesAt, talliesAt, symbols);
-  const shares = scope.u16(sharesAt, symbols).slice();
-  scope.release(mark);
-  return { shares, bits };
-}
-
-/** One byte each below 128; above, seven bits and the rest. */
-function shareBytes(shares: Uint16Array): number[] {
-  return [...shares].flatMap((share) => (share < 128 ? [share] : [(share & 127) | 128, share >> 7]));
-}
-
-/** The blocks of a tensor, in order; each is valid until the next is asked for. */
-async function* entropyBlocks(
-  scope: EncodeScope,
-  clustered: Clustered,
-  { join, shares }: Pick<Code, "join" | "shares">,
-  signal: AbortSignal | undefined,
-  tell: Tell,
-): AsyncGenerator<Uint8Array, void, void> {
-  const { levels, shape } = clustered.coding;
-  const total = countElements(shape);
-  const own = await entropyScope(scope);
-  const { kernels } = own;
-  const mark = own.mark();
-  try {
-    const table = own.reserve(STATES * 2);
-    const steps = own.reserve(shares.length * 8);
-    const codes = own.reserve(TANS_BLOCK);
-    const symbols = own.reserve(Math.ceil(TANS_BLOCK / join) + 3);
-    // 13 bits a symbol at most
-    const room = Math.ceil(TANS_BLOCK / join / 4) * 7 + 20;
-    const out = own.reserve(room);
-    const scratch = own.reserve(Math.max(room, STATES * 4));
-    own.u16(symbols, shares.length).set(shares);
-    kernels.tansEncodeTable(table, steps, symbols, shares.length, scratch);
-    for await (const { coder, start, count } of codedTiles(scope, clustered, signal, TANS_BLOCK)) {
-      const from = start % TANS_BLOCK;
-      const end = start + count;
-      own.u8(codes, count).set(scope.u8(coder.codes, count));
-      kernels.joinCodes(symbols + from / join, codes, count, levels, join);
-      tell(count);
-      if (end % TANS_BLOCK !== 0 && end < total) continue;
-      const n = Math.ceil((from + count) / join);
-      // the last symbol again where the last round of four is not full
-      own.u8(symbols + n, 3).fill(own.u8(symbols + n - 1, 1)[0] as number);
-      yield own.u8(out, kernels.tansEncode(out, symbols, n, table, steps, scratch));
+  /**
+   * The smallest entropy code of a tensor, its size exact; `undefined` where packed codes are not larger. A thread that
+   * looks at `part` of it gets the sums of all from `joined`.
+   */
+  async function entropyCode(
+    scope: EncodeScope,
+    clustered: Clustered,
+    signal: AbortSignal | undefined,
+    tell: Tell = () => {},
+    part?: Stretch,
+    joined: (part: Float64Array) => Promise<Float64Array> = async (part) => part,
+  ): Promise<EntropyCode | undefined> {
+    const { codebook, scale, levels, shape } = clustered.coding;
+    const count = countElements(shape);
+    const stretch = part ?? { start: 0, end: count };
+    const packed = packedBytes(count, bitsForLevels(levels));
+    const blocks = Math.ceil(count / TANS_BLOCK);
+    const own = await entropyScope(scope);
+    let best: { join: number; shares: Uint16Array; head: number[]; cost: number } | undefined;
+    for (const [join, tallies] of await talliesOf(own, scope, clustered, signal, tell, stretch)) {
+      const { shares, bits } = shareStates(own, await joined(tallies));
+      const head = shareBytes(shares);
+      const bytes = bits / 8 + head.length + 15 * blocks;
+      // of two that are as good, the one that decodes faster: with more codes a symbol
+      const cost = bytes * (1 - 0.001 * join);
+      if (bytes < packed && !(best && best.cost <= cost)) best = { join, shares, head, cost };
     }
-  } finally {
-    own.release(mark);
+    if (!best) {
+      tell(count);
+      return undefined;
+    }
+    const found = new Float64Array(blocks);
+    let block = stretch.start / TANS_BLOCK;
+    for await (const { length } of entropyBlocks(scope, clustered, best, signal, tell, stretch))
+      found[block++] = length;
+    const sizes = [...(await joined(found))];
+    // the last block's size holds the zeros behind it
+    const before = codebook.length * 4 + (scale ? scale.values.length * 2 : 0);
+    const unpadded = sizes.reduce((sum, size) => sum + size, best.head.length + 3 * blocks);
+    const padding = -(before + unpadded) & 7;
+    const byteLength = unpadded + padding;
+    if (byteLength >= packed) return undefined;
+    sizes.push((sizes.pop() as number) + padding);
+    const tables = Uint8Array.from([...best.head, ...sizes.flatMap((n) => [n & 255, (n >> 8) & 255, n >> 16])]);
+    const { join, shares } = best;
+    return codeOf({ join, shares, tables, byteLength });
   }
-}
 
-interface Code {
-  readonly join: number;
-  /** Of 8192 states, how many each symbol has. */
-  readonly shares: Uint16Array;
-  readonly tables: Uint8Array;
-  readonly byteLength: number;
-}
+  /** An entropy code from what it is made of. */
+  function codeOf(code: Code): EntropyCode {
+    return { ...code, segment: (...how) => entropySegment(code, ...how) };
+  }
 
-function entropySegment(code: Code, ...how: Parameters<EntropyCode["segment"]>): LazySegment {
-  const { tables, byteLength } = code;
-  const [scope, clustered, signal, tell] = how;
-  return {
-    byteLength,
-    async *chunks() {
-      let left = byteLength - tables.length;
-      yield tables;
-      for await (const block of entropyBlocks(scope, clustered, code, signal, (n) => tell(clustered.entry.name, n))) {
-        left -= block.length;
-        // a copy: a sink may keep what it gets
-        yield block.slice();
+  /** How often every symbol occurs, by the number of codes that make one: one, and as many as 256 symbols allow. */
+  async function talliesOf(
+    own: EntropyScope,
+    scope: EncodeScope,
+    clustered: Clustered,
+    signal: AbortSignal | undefined,
+    tell: Tell,
+    stretch: Stretch,
+  ): Promise<Map<number, Float64Array>> {
+    const { levels } = clustered.coding;
+    const most = [8, 4, 2, 1].find((join) => levels ** join <= 256) as number;
+    const joins = [...new Set([1, most])];
+    const tallies = new Map(joins.map((join) => [join, new Float64Array(levels ** join)]));
+    const mark = own.mark();
+    try {
+      const codes = own.reserve(TANS_BLOCK);
+      const symbols = own.reserve(TANS_BLOCK);
+      const counts = own.reserve(1024);
+      const scratch = own.reserve(4096);
+      for await (const { coder, count } of codedTiles(scope, clustered, signal, stretch)) {
+        own.u8(codes, count).set(scope.u8(coder.codes, count));
+        for (const [join, sums] of tallies) {
+          own.kernels.joinCodes(symbols, codes, count, levels, join);
+          own.i32(counts, 256).fill(0);
+          own.kernels.tallySymbols(counts, symbols, Math.ceil(count / join), scratch);
+          const found = own.i32(counts, 256);
+          for (let s = 0; s < sums.length; s++) (sums[s] as number) += found[s] as number;
+        }
+        tell(count);
       }
-      if (left > 0) yield new Uint8Array(left);
-      // what is stored now, without the zeros behind; the last tile has left the statistics
-      const stats = clustered.stats as QuantizationStats;
-      const bits = ((byteLength - left) * 8) / stats.count;
-      clustered.stats = { ...stats, bitsPerWeight: bits + stats.tableBitsPerWeight };
-    },
-  };
+    } finally {
+      own.release(mark);
+    }
+    return tallies;
+  }
+
+  function shareStates(scope: EntropyScope, tallies: Float64Array): { shares: Uint16Array; bits: number } {
+    const mark = scope.mark();
+    const symbols = tallies.length;
+    const talliesAt = scope.reserve(symbols * 8);
+    const sharesAt = scope.reserve(symbols * 2);
+    scope.f64(talliesAt, symbols).set(tallies);
+    const bits = scope.kernels.shareStates(sharesAt, talliesAt, symbols);
+    const shares = scope.u16(sharesAt, symbols).slice();
+    scope.release(mark);
+    return { shares, bits };
+  }
+
+  /** One byte each below 128; above, seven bits and the rest. */
+  function shareBytes(shares: Uint16Array): number[] {
+    return [...shares].flatMap((share) => (share < 128 ? [share] : [(share & 127) | 128, share >> 7]));
+  }
+
+  /** The blocks of a tensor, in order; each is valid until the next is asked for. */
+  async function* entropyBlocks(
+    scope: EncodeScope,
+    clustered: Clustered,
+    { join, shares }: Pick<Code, "join" | "shares">,
+    signal: AbortSignal | undefined,
+    tell: Tell,
+    stretch?: Stretch,
+  ): AsyncGenerator<Uint8Array, void, void> {
+    const { levels, shape } = clustered.coding;
+    const total = countElements(shape);
+    const own = await entropyScope(scope);
+    const { kernels } = own;
+    const mark = own.mark();
+    try {
+      const table = own.reserve(STATES * 2);
+      const steps = own.reserve(shares.length * 8);
+      const codes = own.reserve(TANS_BLOCK);
+      const symbols = own.reserve(Math.ceil(TANS_BLOCK / join) + 3);
+      // 13 bits a symbol at most
+      const room = Math.ceil(TANS_BLOCK / join / 4) * 7 + 20;
+      const out = own.reserve(room);
+      const scratch = own.reserve(Math.max(room, STATES * 4));
+      own.u16(symbols, shares.length).set(shares);
+      kernels.tansEncodeTable(table, steps, symbols, shares.length, scratch);
+      for await (const { coder, start, count } of codedTiles(scope, clustered, signal, stretch)) {
+        const from = start % TANS_BLOCK;
+        const end = start + count;
+        own.u8(codes, count).set(scope.u8(coder.codes, count));
+        kernels.joinCodes(symbols + from / join, codes, count, levels, join);
+        tell(count);
+        if (end % TANS_BLOCK !== 0 && end < total) continue;
+        const n = Math.ceil((from + count) / join);
+        // the last symbol again where the last round of four is not full
+        own.u8(symbols + n, 3).fill(own.u8(symbols + n - 1, 1)[0] as number);
+        yield own.u8(out, kernels.tansEncode(out, symbols, n, table, steps, scratch));
+      }
+    } finally {
+      own.release(mark);
+    }
+  }
+
+  function entropySegment(code: Code, ...how: Parameters<EntropyCode["segment"]>): LazySegment {
+    const { tables, byteLength } = code;
+    const [scope, clustered, signal, tell] = how;
+    return {
+      byteLength,
+      async *chunks() {
+        let left = byteLength - tables.length;
+        yield tables;
+        const { threads, entry } = clustered;
+        const blocks =
+          threads?.("blocks", tell) ?? entropyBlocks(scope, clustered, code, signal, (n) => tell(entry.name, n));
+        for await (const block of blocks) {
+          left -= block.length;
+          // a copy: a sink may keep what it gets
+          yield block.slice();
+        }
+        if (left > 0) yield new Uint8Array(left);
+        // what is stored now, without the zeros behind; the last tile has left the statistics
+        const stats = clustered.stats as QuantizationStats;
+        const bits = ((byteLength - left) * 8) / stats.count;
+        clustered.stats = { ...stats, bitsPerWeight: bits + stats.tableBitsPerWeight };
+      },
+    };
+  }
 }

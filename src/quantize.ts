@@ -13,7 +13,7 @@ import {
 } from "./codebook.ts";
 import { decodeInto } from "./decode.ts";
 import { planQuantize, type QuantizeOptions, type QuantizePlan } from "./options.ts";
-import { importanceFault, type Passes, type Wish, wholeRun } from "./passes.ts";
+import { importanceFault, type Passes, type Share, type Wish, wholeRun } from "./passes.ts";
 import { clusterScaled } from "./scale.ts";
 import { countElements, type Tensor } from "./tensor.ts";
 import { decodeBinary, sharedDecodeScope } from "./wasm/decode.ts";
@@ -22,15 +22,20 @@ import { load } from "./wasm/kernel.ts";
 import { loadWork } from "./wasm/work.ts";
 
 /** The clustering passes of one tensor: its coding, without codes. */
-export function* clusterTensor(scope: EncodeScope, plan: QuantizePlan, weighted: boolean): Passes<Coding> {
+export function* clusterTensor(
+  scope: EncodeScope,
+  plan: QuantizePlan,
+  weighted: boolean,
+  share?: Share,
+): Passes<Coding> {
   const { levels, granularity, axis, groupSize, shape } = plan;
   const base = { levels, granularity, axis, groupSize, shape };
   if (plan.scale === "none") {
     const grouping = groupingOf(granularity, shape, axis, groupSize);
-    return { ...base, ...(yield* clusterGroups(scope, grouping, plan.cluster, weighted)) };
+    return { ...base, ...(yield* clusterGroups(scope, grouping, plan.cluster, weighted, share)) };
   }
   const grouping = groupingOf(plan.scale, shape, axis, groupSize);
-  const whole = wholeRun(scope, grouping.count, weighted);
+  const whole = wholeRun(scope, grouping.count, weighted, share);
   const { scale, ...clustering } = yield* clusterScaled(scope, whole, grouping, plan.cluster);
   return { ...base, ...clustering, levels: clustering.codebook.length, scale: { per: plan.scale, values: scale } };
 }

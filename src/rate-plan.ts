@@ -4,7 +4,7 @@ import { sqnrOf } from "./codebook.ts";
 import type { Clustered } from "./coded.ts";
 import { cluster, outputFiles } from "./compress.ts";
 import { power2 } from "./ecsq.ts";
-import { entropyCode } from "./entropy.ts";
+import { loadEntropyCoder } from "./entropy-coder.ts";
 import { WlqError } from "./error.ts";
 import type { Model } from "./formats/format.ts";
 import type { ImportanceOf } from "./importance.ts";
@@ -182,6 +182,7 @@ async function tryPrice(task: RateTask, price: number, number: number, weights: 
       leave(task, item, fault);
       continue;
     }
+    const { entropyCode } = await loadEntropyCoder();
     found.entropy = await entropyCode(scope, found, signal);
     coded.set(entry.name, found);
     const { stats } = found;

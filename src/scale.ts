@@ -3,7 +3,7 @@ import { clusterRun } from "./cluster.ts";
 import { type Clustering, type Grouping, MOST_GROUPS, runPlace } from "./codebook.ts";
 import { WlqError } from "./error.ts";
 import type { ClusterOptions, RateTarget } from "./options.ts";
-import { type Passes, type Run, TILE } from "./passes.ts";
+import { type Passes, type Run, TILE, tilesOf } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 /** A shared codebook and the scale values of its groups. */
@@ -142,6 +142,7 @@ class ScaleFit {
       count: whole.count,
       weights: this.#values,
       importance: this.#cost,
+      share: whole.share,
       *fetch(start, end) {
         yield* whole.fetch(start, end);
         fit.#normalize(start, end - start);
@@ -153,11 +154,21 @@ class ScaleFit {
   // Sums of every group, then its new scale; `levels` > 0: with the codes of the codebook held in Wasm memory.
   *#eachTile(levels: number, scaleOf: (sums: Float64Array, present: number) => number): Passes<void> {
     const scope = this.#scope;
-    const { groups, inner, count } = this.#grouping;
-    if (!this.#windowed) scope.u8(this.#sums, this.#held * 32).fill(0);
-    for (let start = 0; start < count; start += this.#tile) {
-      const n = Math.min(this.#tile, count - start);
-      yield* this.#whole.fetch(start, start + n);
+    const whole = this.#whole;
+    const { groups, inner } = this.#grouping;
+    const sums = (): Float64Array => scope.f64(this.#sums, this.#held * 4);
+    // a window's groups are done with it; those of other sections stay 0 here
+    const found = new Float32Array(groups);
+    const settle = (first: number, count: number): void => {
+      for (let j = 0; j < count; j++) {
+        found[first + j] = scaleOf(sums().subarray(j * 4, j * 4 + 4), this.#scale[first + j] as number);
+      }
+    };
+    // largest magnitudes are no sums: without windows one thread does it
+    const shared = this.#windowed ? () => found : sums;
+    for (const [start, end] of tilesOf(whole, this.#tile, shared, this.#windowed ? 16 : 1)) {
+      const n = end - start;
+      yield* whole.fetch(start, end);
       if (levels > 0) {
         // nearest in w / s is nearest in w but for a rounding: good enough to fit a factor
         this.#normalize(start, n);
@@ -167,27 +178,13 @@ class ScaleFit {
       }
       const period = this.#windowed ? -1 : groups;
       const at = runPlace(inner, this.#windowed ? 0 : start % (groups * inner));
-      if (this.#windowed) scope.u8(this.#sums, this.#held * 32).fill(0);
-      scope.kernels.scaleSums(
-        this.#sums,
-        this.#whole.weights,
-        this.#values,
-        this.#whole.importance,
-        n,
-        at.inner,
-        period,
-        at.first,
-      );
-      if (this.#windowed) this.#settle(start / inner, Math.ceil(n / inner), scaleOf);
+      if (this.#windowed) sums().fill(0);
+      scope.kernels.scaleSums(this.#sums, whole.weights, this.#values, whole.importance, n, at.inner, period, at.first);
+      if (this.#windowed) settle(start / inner, Math.ceil(n / inner));
     }
-    if (!this.#windowed) this.#settle(0, groups, scaleOf);
-  }
-
-  #settle(first: number, groups: number, scaleOf: (sums: Float64Array, present: number) => number): void {
-    const sums = this.#scope.f64(this.#sums, groups * 4);
-    for (let j = 0; j < groups; j++) {
-      this.#scale[first + j] = scaleOf(sums.subarray(j * 4, j * 4 + 4), this.#scale[first + j] as number);
-    }
+    if (whole.share) shared().set(yield* whole.share.join());
+    if (!this.#windowed) settle(0, groups);
+    this.#scale.set(found);
   }
 
   // w / s and s^2 of the weights in hand, to `#values` and `#cost`.

@@ -115,7 +115,7 @@ const DRIVERS = names(
   "compress(-stream)?",
   "decoder",
   "decompress(-stream)?",
-  "entropy",
+  "entropy(-coder)?",
   "importance",
   "init",
   "inspect",
@@ -129,6 +129,7 @@ const DRIVERS = names(
   "work",
 );
 const SLQ = names("slq", "slq/[a-z-]+");
+const THREADS = names("threads/[a-z-]+");
 const CALIBRATE = names("calibrate/[a-z-]+");
 const ADAPTERS = names("adapters/[a-z-]+");
 const ENTRIES = names("index", "node", "cli/[a-z]+");
@@ -160,6 +161,17 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   calibrate: {
     holds: only(CALIBRATE),
     imports: only(DATA, WASM, CALIBRATE, names("container/(json|safetensors)", "quantize")),
+  },
+  threads: {
+    holds: only(THREADS),
+    imports: only(
+      DATA,
+      WASM,
+      PASSES,
+      THREADS,
+      names("assign", "coded", "compress", "entropy", "entropy-coder"),
+      "build/worker\\.js\\.txt",
+    ),
   },
   adapters: {
     holds: only(ADAPTERS),

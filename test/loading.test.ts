@@ -70,10 +70,13 @@ const ROUND_TRIP = `
 const bytesOf = (name: string): number => readFileSync(join("build", name)).byteLength;
 
 describe("the kernels in the package", () => {
-  test.each(["index", "decoder", "onnx", "caffe", "slq", "tfjs", "node"])("import of %s compiles nothing", (entry) => {
-    const { answer } = run(`await import(${dist(`${entry}.js`)}); say(calls);`);
-    expect(answer).toEqual([]);
-  });
+  test.each(["index", "decoder", "onnx", "caffe", "slq", "tfjs", "threads", "node"])(
+    "import of %s compiles nothing",
+    (entry) => {
+      const { answer } = run(`await import(${dist(`${entry}.js`)}); say(calls);`);
+      expect(answer).toEqual([]);
+    },
+  );
 
   test("each is compiled once, at first use, and instantiated by need", () => {
     const { answer } = run(`${ROUND_TRIP}

@@ -10,7 +10,7 @@ export class UsageError extends Error {}
 const COMMANDS = ["compress", "decompress", "inspect", "verify", "plan", "calibrate", "compare"] as const;
 export type Command = (typeof COMMANDS)[number];
 // Named in the documentation, not there yet: better said than ignored.
-const LATER_FLAGS = ["grid", "threads", "seed", "report"] as const;
+const LATER_FLAGS = ["grid", "seed", "report"] as const;
 
 const OPTIONS = {
   help: { type: "boolean", short: "h" },
@@ -47,6 +47,7 @@ const OPTIONS = {
   to: { type: "string" },
   "non-finite": { type: "string" },
   entropy: { type: "string" },
+  threads: { type: "string" },
 } as const;
 
 export interface CommandLine {
@@ -72,6 +73,8 @@ export interface CommandLine {
   readonly planFile: string | undefined;
   /** Where a plan is written. */
   readonly output: string | undefined;
+  /** Workers for `compress`. */
+  readonly threads: number;
   readonly compress: CompressOptions;
 }
 
@@ -115,6 +118,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     targetSize: values["target-size"],
     planFile: values.plan,
     output: values.output,
+    threads: integer("threads", values.threads) ?? 1,
     compress: compressOptions(values),
   };
 }
@@ -271,6 +275,7 @@ What comes out
   --to WHAT                container (a safetensors file, default), dense (the input's format, quantized values),
                            onnx (weights are decoded inside the graph: runs in any ONNX runtime)
   --entropy WHAT           auto: entropy-coded where that is smaller (containers, default), or none: codes of one width
+  --threads N              workers for compress (default 1): the same bytes
   --dry-run                do everything but write
   --json                   the report as JSON on standard output
   -q, --quiet              no progress

@@ -12,6 +12,7 @@ import { onnx } from "../formats/onnx.ts";
 import { inspect, verify } from "../inspect.ts";
 import { discardSink, type Sink } from "../io/sink.ts";
 import { fileSink, fileSource, folderResolver } from "../node.ts";
+import { threads } from "../threads/index.ts";
 import { calibrateText, runCalibrate } from "./calibrate.ts";
 import { compareText, runCompare } from "./compare.ts";
 import { type CommandLine, HELP, parseCommandLine, UsageError } from "./flags.ts";
@@ -115,6 +116,7 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
       ...(plan ? { plan } : {}),
       ...(importance ? { importance } : {}),
       ...(statistics ? { calibration: calibration(statistics) } : {}),
+      ...(line.threads === 1 ? {} : { threads: threads(line.threads) }),
       companion: (name) => (line.dryRun ? discardSink() : companionSink(input, output, name, used)),
     });
     view.stop();

@@ -1,0 +1,178 @@
+// Crew: some workers and what they have to do, first come, first served; an end for all when one is lost.
+import { WlqError, type WlqErrorCode } from "../error.ts";
+import { addSums, type Sums } from "../passes.ts";
+import { encodeBinary } from "../wasm/encode.ts";
+import { type Binary, load } from "../wasm/kernel.ts";
+import type { Binaries, Coded, CodeTask, FindTask, Found, FromThread, Question, ToThread } from "./messages.ts";
+import { type Spawned, spawn } from "./spawn.ts";
+
+/** Reads bytes of the tensor that a task is about. */
+export type Read = (of: "weights" | "importance", start: number, end: number) => Promise<Uint8Array>;
+
+/** Threads that find a codebook together: sums wait here until all of them have come. */
+export interface Meeting {
+  readonly size: number;
+  failed: boolean;
+  readonly waiting: { readonly thread: Thread; readonly parts: ReadonlyMap<number, Sums> }[];
+}
+
+interface Task {
+  readonly message: { readonly find: FindTask } | { readonly code: CodeTask };
+  readonly read: Read;
+  readonly meeting: Meeting | undefined;
+  resolve(done: Found | Coded): void;
+  reject(error: unknown): void;
+}
+
+interface Thread {
+  readonly worker: Spawned;
+  task: Task | undefined;
+}
+
+export class Crew {
+  readonly #entropy: Binary;
+  readonly #threads: Thread[] = [];
+  readonly #queue: Task[] = [];
+  #over: WlqError | undefined;
+
+  /** `entropy`: the kernels of the entropy coder. */
+  static async start(size: number, entropy: Binary): Promise<Crew> {
+    await load(entropy);
+    const crew = new Crew(entropy);
+    try {
+      for (let i = 0; i < size; i++) crew.#spawn(i);
+    } catch (error) {
+      crew.end();
+      throw error;
+    }
+    return crew;
+  }
+
+  private constructor(entropy: Binary) {
+    this.#entropy = entropy;
+  }
+
+  get size(): number {
+    return this.#threads.length;
+  }
+
+  #spawn(number: number): void {
+    const thread: Thread = {
+      task: undefined,
+      worker: spawn(
+        (message) => this.#hear(thread, message),
+        (why) => this.end(new WlqError("resources", `thread ${number + 1} is lost: ${why}`)),
+      ),
+    };
+    this.#threads.push(thread);
+    const ready = (binary: Binary): WebAssembly.Module => binary.ready as WebAssembly.Module;
+    try {
+      const binaries: Binaries = { encode: ready(encodeBinary), entropy: ready(this.#entropy) };
+      thread.worker.post({ binaries }, []);
+    } catch {
+      // modules do not cross everywhere
+      const binaries: Binaries = { encode: encodeBinary.embedded, entropy: this.#entropy.embedded };
+      thread.worker.post({ binaries }, []);
+    }
+  }
+
+  /** Has a task done. */
+  do(message: { readonly code: CodeTask }, read: Read): Promise<Coded>;
+  do(message: { readonly find: FindTask }, read: Read, meeting?: Meeting): Promise<Found>;
+  do(message: Task["message"], read: Read, meeting?: Meeting): Promise<Found | Coded> {
+    const done = new Promise<Found | Coded>((resolve, reject) => {
+      this.#queue.push({ message, read, meeting, resolve, reject });
+    });
+    // whoever waits for it hears of it
+    done.catch(() => {});
+    this.#deal();
+    return done;
+  }
+
+  /** Ends all workers; what was not done fails with `reason`. */
+  end(reason: WlqError = new WlqError("aborted", "the operation is over")): void {
+    if (this.#over) return;
+    this.#over = reason;
+    for (const { worker } of this.#threads) worker.end();
+    this.#deal();
+  }
+
+  #deal(): void {
+    if (this.#over) {
+      for (const { task } of this.#threads) task?.reject(this.#over);
+      for (const task of this.#queue.splice(0)) task.reject(this.#over);
+      return;
+    }
+    for (const thread of this.#threads) {
+      if (thread.task) continue;
+      thread.task = this.#queue.shift();
+      if (thread.task) thread.worker.post(thread.task.message, []);
+    }
+  }
+
+  #hear(thread: Thread, message: FromThread): void {
+    const { task } = thread;
+    if (!task || this.#over) return;
+    if ("question" in message) {
+      this.#answer(thread, task, message.question).catch((error: unknown) => this.#fail(thread, error));
+      return;
+    }
+    thread.task = undefined;
+    if ("done" in message) task.resolve(message.done);
+    else {
+      const { message: text, code, tensor, stack } = message.failed;
+      const error = code
+        ? new WlqError(code as WlqErrorCode, text, { tensor })
+        : Object.assign(new Error(text), { cause: stack });
+      this.#refuse(task.meeting);
+      task.reject(error);
+    }
+    this.#deal();
+  }
+
+  async #answer(thread: Thread, { message, read, meeting }: Task, question: Question): Promise<void> {
+    if ("read" in question) {
+      const bytes = await read(question.read, question.start, question.end);
+      const own = isOwn(bytes, message) ? bytes : bytes.slice();
+      this.#tell(thread, { answer: own }, [own.buffer as ArrayBuffer]);
+      return;
+    }
+    const { size, waiting, failed } = meeting as Meeting;
+    waiting.push({ thread, parts: question.sum });
+    if (failed) this.#refuse(meeting);
+    if (waiting.length < size) return;
+    const all = waiting.splice(0);
+    const parts = all.flatMap((one) => [...one.parts]).sort(([a], [b]) => a - b);
+    const total = (parts[0] as [number, Sums])[1];
+    for (const [, part] of parts.slice(1)) addSums(total, part);
+    for (const one of all) this.#tell(one.thread, { answer: total }, []);
+  }
+
+  #tell(thread: Thread, message: ToThread, transfer: ArrayBuffer[]): void {
+    if (!this.#over) thread.worker.post(message, transfer);
+  }
+
+  /** One who waits in vain stops. */
+  #refuse(meeting: Meeting | undefined): void {
+    if (!meeting) return;
+    meeting.failed = true;
+    for (const { thread } of meeting.waiting.splice(0)) this.#tell(thread, { refusal: "another thread failed" }, []);
+  }
+
+  /** A source that fails: the thread is told, the caller gets the error itself. */
+  #fail(thread: Thread, error: unknown): void {
+    this.#refuse(thread.task?.meeting);
+    thread.task?.reject(error);
+    this.#tell(thread, { refusal: String(error) }, []);
+  }
+}
+
+/**
+ * Whether bytes can be given away: a buffer that holds them and nothing else, and not a whole tensor, is neither the
+ * caller's nor a source's own.
+ */
+function isOwn(bytes: Uint8Array, message: Task["message"]): boolean {
+  const { byteLength, importance } = ("find" in message ? message.find : message.code).tensor;
+  const least = Math.min(byteLength, importance?.byteLength ?? byteLength);
+  return bytes.length === bytes.buffer.byteLength && bytes.length < least;
+}

@@ -1,0 +1,205 @@
+// wlq/threads: workers for compress. Its bytes stay what they are.
+import { costsOf, SPAN, WORST } from "../assign.ts";
+import type { Clustered, CodeKind, Tell } from "../coded.ts";
+import type { Team, Threads, ThreadWork } from "../compress.ts";
+import type { EntropyCoder } from "../entropy.ts";
+import { loadEntropyCoder } from "../entropy-coder.ts";
+import { WlqError } from "../error.ts";
+import { checkAborted } from "../io/sink.ts";
+import { addSums } from "../passes.ts";
+import { countElements, type FloatDtype } from "../tensor.ts";
+import { Crew, type Meeting, type Read } from "./crew.ts";
+import type { Coded, FindTask, Found, TensorData } from "./messages.ts";
+import { cores, hasWorkers } from "./spawn.ts";
+
+export type { Team, Threads, ThreadWork } from "../compress.ts";
+
+// Fewer weights than this a worker are done before it has started.
+const PAYS = 1 << 21;
+// A tensor with more than this share of a worker's part is worked on by all of them together.
+const SPLIT = 0.25;
+// Weights coded as one task: a few megabytes of codes, or of values.
+const CODES = 4 * SPAN;
+const VALUES = SPAN;
+
+/**
+ * Threads for `compress(source, sink, { threads: threads() })`: tensors, and stretches of large ones, go to workers; the
+ * bytes are the same for every number of them. Small models, and runtimes without workers (workerd), are done without.
+ *
+ * @param count workers at most; default: as many as run at the same time here
+ * @throws RangeError where `count` is no whole number from 1 to 64
+ * @example
+ * await compress(await fileSource("in.safetensors"), fileSink("out"), { threads: threads() });
+ */
+export function threads(count: number = cores()): Threads {
+  if (!Number.isInteger(count) || count < 1 || count > 64) {
+    throw new RangeError(`threads must be a whole number from 1 to 64, got ${count}`);
+  }
+  return {
+    async start(work, entropy, signal) {
+      checkAborted(signal);
+      const weights = work.reduce((sum, { entry }) => sum + countElements(entry.shape), 0);
+      const size = Math.min(count, Math.ceil(weights / PAYS));
+      if (size < 2 || !hasWorkers()) return undefined;
+      const coder = await loadEntropyCoder();
+      return new Workers(await Crew.start(size, coder.binary), coder, work, weights, entropy, signal);
+    },
+  };
+}
+
+/** A tensor in hand. */
+interface Item {
+  readonly clustered: Clustered;
+  readonly found: Found;
+}
+
+/** A stretch of a tensor that is coded as one task. */
+interface Piece {
+  readonly item: Item;
+  readonly start: number;
+  readonly end: number;
+}
+
+class Workers implements Team {
+  readonly #crew: Crew;
+  readonly #coder: EntropyCoder;
+  readonly #signal: AbortSignal | undefined;
+  readonly #stop: () => void;
+  readonly #work: Map<string, ThreadWork>;
+  readonly #found: Map<string, Promise<Found>> = new Map();
+  readonly #items: Item[] = [];
+  #pieces: Piece[] | undefined;
+  /** Pieces that are coded ahead, by their place. */
+  readonly #ahead: Map<number, Promise<Coded>> = new Map();
+
+  constructor(
+    crew: Crew,
+    coder: EntropyCoder,
+    work: readonly ThreadWork[],
+    weights: number,
+    entropy: boolean,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#crew = crew;
+    this.#coder = coder;
+    this.#signal = signal;
+    this.#stop = () => {
+      try {
+        checkAborted(signal);
+      } catch (error) {
+        crew.end(error as WlqError);
+      }
+    };
+    signal?.addEventListener("abort", this.#stop);
+    this.#work = new Map(work.map((one) => [one.entry.name, one]));
+    const most = (weights / crew.size) * SPLIT;
+    const isLarge = ({ entry, plan }: ThreadWork): boolean =>
+      countElements(entry.shape) > Math.max(most, 2 * SPAN) && (plan.granularity === "tensor" || plan.scale !== "none");
+    // those that all work on first: they wait for each other
+    for (const one of [...work.filter(isLarge), ...work.filter((w) => !isLarge(w))]) {
+      const found = isLarge(one) ? this.#together(one, entropy) : this.#alone(one, entropy);
+      found.catch(() => {});
+      this.#found.set(one.entry.name, found);
+    }
+  }
+
+  #alone(work: ThreadWork, entropy: boolean): Promise<Found> {
+    return this.#crew.do({ find: { ...taskOf(work, entropy), share: undefined } }, readOf(work));
+  }
+
+  async #together(work: ThreadWork, entropy: boolean): Promise<Found> {
+    const of = this.#crew.size;
+    const meeting: Meeting = { size: of, failed: false, waiting: [] };
+    const all = Array.from({ length: of }, (_, rank) =>
+      this.#crew.do({ find: { ...taskOf(work, entropy), share: { rank, of } } }, readOf(work), meeting),
+    );
+    const [first] = await Promise.allSettled(all);
+    if (first?.status === "fulfilled" && !meeting.failed) return first.value;
+    // one alone comes to the first fault, whoever met one now
+    return this.#alone(work, entropy);
+  }
+
+  async find(tensor: string): Promise<Clustered> {
+    const { entry, importance } = this.#work.get(tensor) as ThreadWork;
+    const found = await (this.#found.get(tensor) as Promise<Found>);
+    const item: Item = {
+      found,
+      clustered: {
+        entry,
+        importance,
+        coding: found.coding,
+        entropy: found.code && this.#coder.codeOf(found.code),
+        threads: (kind, tell) => this.#codes(item, kind, tell),
+      },
+    };
+    this.#items.push(item);
+    return item.clustered;
+  }
+
+  end(): void {
+    this.#signal?.removeEventListener("abort", this.#stop);
+    this.#crew.end();
+  }
+
+  async *#codes(item: Item, kind: CodeKind, tell: Tell): AsyncGenerator<Uint8Array, void, void> {
+    const { clustered } = item;
+    const step = kind === "dense" ? VALUES : CODES;
+    // in the order in which tensors came, which is the output's
+    this.#pieces ??= this.#items.flatMap((one) => piecesOf(one, step));
+    const pieces = this.#pieces;
+    let sums: Float64Array | undefined;
+    for (let at = pieces.findIndex((piece) => piece.item === item); pieces[at]?.item === item; at++) {
+      for (const place of this.#ahead.keys()) if (place < at) this.#ahead.delete(place);
+      for (let next = at; next < pieces.length && (next === at || this.#ahead.size < 2 * this.#crew.size); next++) {
+        const piece = pieces[next] as Piece;
+        if (!this.#ahead.has(next)) this.#ahead.set(next, this.#code(piece, kind));
+      }
+      const { bytes, costs } = await (this.#ahead.get(at) as Promise<Coded>);
+      this.#ahead.delete(at);
+      for (const cost of costs) {
+        const worst = Math.max(sums?.[WORST] ?? 0, cost[WORST] as number);
+        if (sums) addSums(sums, cost);
+        else sums = cost;
+        sums[WORST] = worst;
+      }
+      const { start, end } = pieces[at] as Piece;
+      tell(clustered.entry.name, end - start);
+      yield bytes;
+    }
+    if (sums) clustered.stats = costsOf(clustered.coding, sums, clustered.importance !== undefined);
+  }
+
+  #code({ item, start, end }: Piece, wanted: CodeKind): Promise<Coded> {
+    const { found, clustered } = item;
+    const { coding, code } = found;
+    // a container's tensors are entropy-coded or not, one by one
+    const kind = code ? "blocks" : wanted === "blocks" ? "packed" : wanted;
+    const work = this.#work.get(clustered.entry.name) as ThreadWork;
+    return this.#crew.do({ code: { tensor: tensorOf(work), coding, code, kind, start, end } }, readOf(work));
+  }
+}
+
+function piecesOf(item: Item, step: number): Piece[] {
+  const count = countElements(item.clustered.entry.shape);
+  const pieces: Piece[] = [];
+  for (let start = 0; start < count; start += step) pieces.push({ item, start, end: Math.min(count, start + step) });
+  return pieces;
+}
+
+function tensorOf({ entry, importance }: ThreadWork): TensorData {
+  const { name, shape, byteLength } = entry;
+  const of = importance && { dtype: importance.dtype, byteLength: importance.byteLength };
+  return { name, dtype: entry.dtype as FloatDtype, shape, byteLength, importance: of };
+}
+
+function taskOf(work: ThreadWork, entropy: boolean): Omit<FindTask, "share"> {
+  return { tensor: tensorOf(work), plan: work.plan, entropy };
+}
+
+function readOf({ entry, importance }: ThreadWork): Read {
+  return (of, start, end) => {
+    const from = of === "weights" ? entry : importance;
+    if (!from) throw new WlqError("io", `tensor "${entry.name}" has no importance`);
+    return from.read(start, end);
+  };
+}

@@ -1,0 +1,72 @@
+// Messages: what a thread is told and what it answers; plain data, so that it crosses.
+import type { Coding } from "../codebook.ts";
+import type { CodeKind } from "../coded.ts";
+import type { Code } from "../entropy.ts";
+import type { QuantizePlan } from "../options.ts";
+import type { Sums } from "../passes.ts";
+import type { FloatDtype } from "../tensor.ts";
+
+/** A tensor without its bytes. */
+export interface TensorData {
+  readonly name: string;
+  readonly dtype: FloatDtype;
+  readonly shape: readonly number[];
+  readonly byteLength: number;
+  readonly importance: { readonly dtype: FloatDtype; readonly byteLength: number } | undefined;
+}
+
+/** Find a codebook and perhaps an entropy code, `share` of it where all threads do so. */
+export interface FindTask {
+  readonly tensor: TensorData;
+  readonly plan: QuantizePlan;
+  readonly entropy: boolean;
+  readonly share: { readonly rank: number; readonly of: number } | undefined;
+}
+
+/** Code the weights from `start` to `end`. */
+export interface CodeTask {
+  readonly tensor: TensorData;
+  readonly coding: Coding;
+  readonly kind: CodeKind;
+  readonly code: Code | undefined;
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface Found {
+  readonly coding: Coding;
+  readonly code: Code | undefined;
+}
+
+export interface Coded {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** What it cost. */
+  readonly costs: readonly Float64Array[];
+}
+
+/** Compiled kernels, or the text they are compiled from where modules do not cross. */
+export type Binaries = Readonly<Record<"encode" | "entropy", WebAssembly.Module | string>>;
+
+/** What a thread wants to know while it works; it waits for the answer. */
+export type Question =
+  | { readonly read: "weights" | "importance"; readonly start: number; readonly end: number }
+  | { readonly sum: ReadonlyMap<number, Sums> };
+
+export type ToThread =
+  | { readonly binaries: Binaries }
+  | { readonly find: FindTask }
+  | { readonly code: CodeTask }
+  | { readonly answer: unknown }
+  | { readonly refusal: string };
+
+export type FromThread =
+  | { readonly question: Question }
+  | { readonly done: Found | Coded }
+  | {
+      readonly failed: {
+        readonly message: string;
+        readonly code?: string;
+        readonly tensor?: string;
+        readonly stack?: string;
+      };
+    };
