@@ -19,16 +19,19 @@ const ENTRIES = {
   node: "src/node.ts",
 };
 const CLI = { cli: "src/cli/main.ts" };
+const WORKER = { "wlq-worker": "src/threads/worker.ts" };
 const TARGET = "es2022";
 /** What few compressions need, loaded when one does: a chunk for all of it, since files are to be few. */
 const LATER = /\/(src\/(importance|outliers)\.ts|build\/outliers\..*)$/;
+/** The entropy coder, which most compressions need but no look at a file. */
+const ENTROPY = /\/(src\/(entropy|wasm\/entropy)\.ts|build\/entropy\..*)$/;
 /** What engines without SIMD load, and which chunk has it. */
 const SCALAR = ".scalar.wasm.txt";
 const SCALARS = {
   decode: "scalar-decode",
   encode: "scalar-encode",
   slq: "scalar-encode",
-  calibrate: "scalar-calibrate",
+  calibrate: "scalar-encode",
 };
 const NO_TEXT = "\0no-text";
 
@@ -57,7 +60,8 @@ function firstThatNeeds(input) {
 function chunkNames(input) {
   const shared = firstThatNeeds(input);
   return (id, api) => {
-    if (LATER.test(id)) return "later";
+    if (LATER.test(id) || (input.threads === undefined && ENTROPY.test(id))) return "later";
+    if (ENTROPY.test(id)) return "entropy";
     if (id.endsWith(SCALAR)) return SCALARS[basename(id, SCALAR)];
     return id.endsWith("/exact.ts") ? "exact" : shared(id, api);
   };
@@ -87,38 +91,6 @@ const embedWasm = {
   },
 };
 
-/** A worker as one script, its kernels left out: whoever starts it sends them. As text, which every bundler carries. */
-const embedWorker = {
-  name: "embed-worker",
-  async load(id) {
-    if (!id.endsWith(".js.txt")) return null;
-    return `export default ${JSON.stringify(await readFile(id, "utf8"))};`;
-  },
-};
-
-export async function workerScript() {
-  const { outputFiles } = await build({
-    entryPoints: ["src/threads/worker.ts"],
-    bundle: true,
-    format: "iife",
-    target: TARGET,
-    minify: true,
-    legalComments: "none",
-    treeShaking: true,
-    write: false,
-    plugins: [
-      {
-        name: "no-kernels",
-        setup(made) {
-          made.onResolve({ filter: /\.wasm\.txt$/ }, ({ path }) => ({ path, namespace: "none" }));
-          made.onLoad({ filter: /.*/, namespace: "none" }, () => ({ contents: 'export default "";' }));
-        },
-      },
-    ],
-  });
-  return outputFiles[0].text.trim();
-}
-
 /** Imports the plain SIMD binary instead of the embedded bytes: workerd, which always has SIMD, compiles it itself. */
 const importWasm = {
   name: "import-wasm",
@@ -132,7 +104,8 @@ const importWasm = {
   },
 };
 
-/** What the command line alone needs: its packages, which are CommonJS, and the version. */
+/** What the command line alone needs: its packages, which are CommonJS and share some of theirs, and the version. */
+const CLI_PACKAGES = ["cli-progress", "cli-table3"];
 const commandLine = {
   name: "command-line",
   resolveId: (source) => (source.startsWith("cli-") ? source : null),
@@ -141,9 +114,14 @@ const commandLine = {
       const { version } = JSON.parse(await readFile(id, "utf8"));
       return `export const version = ${JSON.stringify(version)};`;
     }
-    if (!id.startsWith("cli-")) return null;
+    const index = CLI_PACKAGES.indexOf(id);
+    if (index >= 0) return `export { p${index} as default } from "cli-packages";`;
+    if (id !== "cli-packages") return null;
     const { outputFiles } = await build({
-      stdin: { contents: `export { default } from "${id}";`, resolveDir: "." },
+      stdin: {
+        contents: CLI_PACKAGES.map((name, i) => `export { default as p${i} } from "${name}";`).join(""),
+        resolveDir: ".",
+      },
       bundle: true,
       // of tables, asked for with a style alone, which ours have not
       external: ["@colors/colors/safe"],
@@ -164,10 +142,12 @@ const commandLine = {
 async function bundle(input, dir, plugins) {
   const made = await rollup({
     input,
-    plugins: [...plugins, embedWorker, typescript],
+    plugins: [...plugins, typescript],
     external: /^node:/,
     // as package.json says of all of them
-    treeshake: { moduleSideEffects: (id) => id.startsWith("cli-") || id.endsWith(CLI.cli) },
+    treeshake: {
+      moduleSideEffects: (id) => id.startsWith("cli-") || id.endsWith(CLI.cli) || id.endsWith(WORKER["wlq-worker"]),
+    },
     onLog,
   });
   await made.write({
@@ -183,7 +163,7 @@ async function bundle(input, dir, plugins) {
 
 /** Every entry, and the command line, into `dir`; for workerd into `dir`/workerd, with binaries that it imports. */
 export async function bundleEntries(dir) {
-  await bundle({ ...ENTRIES, ...CLI }, dir, [embedWasm, commandLine]);
+  await bundle({ ...ENTRIES, ...WORKER, ...CLI }, dir, [embedWasm, commandLine]);
   // no files and no workers there
   const { node: _, threads: _threads, ...portable } = ENTRIES;
   await bundle(portable, `${dir}/workerd`, [importWasm]);

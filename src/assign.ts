@@ -19,8 +19,8 @@ export const SPAN: number = 1_048_576;
 const CODEBOOK_BYTES = 4 << 20;
 // Sum of squares, largest squared error, sum of decoded squares; weighted error and signal; 256 codes' counts and errors.
 const SUMS = 518;
-/** Where among the sums the largest squared error is, which is no sum. */
-export const WORST = 1;
+// Where among the sums the largest squared error is, which is no sum.
+const WORST = 1;
 
 /** Codes one tensor, a tile at a time: put weights at `weights`, call `tile`, take `codes`, `decoded` or `packed`. */
 export class TileCoder {
@@ -155,18 +155,21 @@ export class TileCoder {
     return Math.ceil((count * this.#bits) / 8);
   }
 
-  /** What tiles cost so far, as sums. */
-  sums(): Float64Array {
-    return this.#scope.f64(this.#sums, SUMS).slice();
-  }
-
-  /** What all tiles cost. */
-  stats(): QuantizationStats {
-    return costsOf(this.#coding, this.sums(), this.importance !== 0);
+  /** What tiles cost since the last call, as sums. */
+  takeSums(): Float64Array {
+    const sums = this.#scope.f64(this.#sums, SUMS);
+    const taken = sums.slice();
+    sums.fill(0);
+    return taken;
   }
 }
 
-/** The statistics that sums of {@link TileCoder.sums}, added up, stand for. */
+/** Adds what other tiles cost to `total`, or begins with it. */
+export function addCosts(total: Float64Array | undefined, sums: Float64Array): Float64Array {
+  return total ? total.map((x, i) => (i === WORST ? Math.max(x, sums[i] as number) : x + (sums[i] as number))) : sums;
+}
+
+/** The statistics that sums of {@link TileCoder.takeSums}, added up, stand for. */
 export function costsOf(coding: Coding, sums: Float64Array, weighted: boolean): QuantizationStats {
   const { levels, codebook, scale } = coding;
   const { count } = decodeGrouping(coding);

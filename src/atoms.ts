@@ -1,5 +1,5 @@
 // Atoms: any number of weights as weighted points in ascending order, few enough to cluster.
-import { type Passes, type Run, TILE, tilesOf } from "./passes.ts";
+import { eachTile, type Passes, type Run, TILE } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 /** Groups up to this size are sorted, larger ones go through a histogram. */
@@ -112,19 +112,17 @@ function* binnedAtoms(scope: EncodeScope, run: Run, levels: number, tallied: boo
     if (packed) kernels.settle(counts || totals, packed, bins);
     return scope.f64(totals, sums);
   };
-  for (const [start, end] of tilesOf(run, TILE, settled)) {
-    yield* run.fetch(start, end, run.importance !== 0);
+  yield* eachTile(scope, run, TILE, 32 * TILE, settled, (start, end) => {
     if (run.importance) {
       kernels.histogramWeighted(totals, table, run.weights, run.importance, end - start);
-      if (!tallied) continue;
+      if (!tallied) return;
     }
     // long before 2^24 weights
-    if (start % 8_388_608 === 0) settled();
+    if (start % (1 << 23) === 0) settled();
     kernels.histogram(packed, table, run.weights, end - start);
     // the last bin is for what is not finite
     if (scope.f64(packed + (bins - 1) * 8, 1)[0] !== 0) run.check(start, end);
-  }
-  if (run.share) settled().set(yield* run.share.join());
+  });
   const weighted = run.importance ? 1 : 0;
   return { weight, sum, tally, count: kernels.binAtoms(weight, sum, totals, table, weighted, tally, counts) };
 }

@@ -4,7 +4,7 @@ import type { Grouping } from "./codebook.ts";
 type Read = (start: number, end: number) => Promise<Uint8Array>;
 
 // Read at a time: whole rows where they are short, else the wanted piece of each.
-const READ_BYTES = 4 << 20;
+const READ_BYTES = 4_194_304;
 // A piece this long is worth a read of its own.
 const PIECE_BYTES = 65536;
 // Rows turned at a time: a cache line of every channel is written while the rows' lines are at hand.

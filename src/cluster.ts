@@ -3,7 +3,7 @@ import { type Atoms, atomsOf, SORT_LIMIT, sortedAtoms } from "./atoms.ts";
 import type { Clustering, Grouping } from "./codebook.ts";
 import { ecsqClustering } from "./ecsq.ts";
 import type { ClusterOptions } from "./options.ts";
-import { checkFinite, groupLength, groupRun, type Passes, type Run, type Share, TILE } from "./passes.ts";
+import { checkFinite, groupLength, groupRun, type Passes, type Run, TILE } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 // Small groups are fetched together, this many weights at a time.
@@ -22,7 +22,6 @@ export function* clusterGroups(
   grouping: Grouping,
   options: ClusterOptions,
   weighted: boolean,
-  share?: Share,
 ): Passes<GroupClustering> {
   const { levels } = options;
   const codebook = new Float32Array(grouping.groups * levels);
@@ -38,7 +37,7 @@ export function* clusterGroups(
     const weights = scope.reserve(TILE * 4);
     const importance = weighted ? scope.reserve(TILE * 4) : 0;
     for (let g = 0; g < grouping.groups; g++) {
-      const run = groupRun(scope, grouping, g, weights, importance, share);
+      const run = groupRun(scope, grouping, g, weights, importance);
       keep(yield* clusterRun(scope, run, options), g);
     }
   } else {

@@ -1,5 +1,5 @@
 // Coded: a tensor whose codebook is found, as a stretch of output: codes or the values they stand for.
-import { TileCoder } from "./assign.ts";
+import { addCosts, costsOf, SPAN, TileCoder } from "./assign.ts";
 import type { OutputError } from "./calibration.ts";
 import { bitsForLevels, type Coding, packedBytes, type QuantizationStats } from "./codebook.ts";
 import { roundFormat } from "./container/coding.ts";
@@ -8,6 +8,7 @@ import type { ImportanceTensor } from "./importance.ts";
 import type { LazySegment } from "./io/segment.ts";
 import { checkAborted } from "./io/sink.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
+import type { CodesByThreads, FoundByThreads } from "./threads.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 import { WeightReader } from "./weights.ts";
 
@@ -48,12 +49,9 @@ export interface Clustered {
   /** Absent: codes are packed. */
   entropy?: EntropyCode | undefined;
   stats?: QuantizationStats;
-  /** Where threads code it: its codes or values, which leave the statistics. */
-  readonly threads?: (kind: CodeKind, tell: Tell) => AsyncIterable<Uint8Array>;
+  /** Where threads code it. */
+  readonly threads?: FoundByThreads;
 }
-
-/** What codes come out as: packed, one byte a code, or values in the tensor's dtype; or blocks of the entropy coder. */
-export type CodeKind = "packed" | "codes" | "dense" | "blocks";
 
 /** Weights `start` to `end` of a tensor, from one multiple of SPAN to another; `costs` gets what they cost. */
 export interface Stretch {
@@ -77,6 +75,7 @@ export async function* codedTiles(
   const { entry, coding, importance, outliers } = clustered;
   const total = countElements(entry.shape);
   const { start: first, end: last, costs } = stretch ?? { start: 0, end: total };
+  let sums: Float64Array | undefined;
   const mark = scope.mark();
   try {
     const dtype = entry.dtype as FloatDtype;
@@ -90,9 +89,12 @@ export async function* codedTiles(
       await weigher?.load(coder.importance, start, end);
       coder.tile(start, end - start, outliers?.put);
       yield { coder, start, count: end - start };
+      if (end % SPAN > 0 && end < last) continue;
+      const own = coder.takeSums();
+      costs?.push(own);
+      sums = addCosts(sums, own);
     }
-    costs?.push(coder.sums());
-    const stats = coder.stats();
+    const stats = costsOf(coding, sums ?? coder.takeSums(), weigher !== undefined);
     clustered.stats = outliers ? outliers.counted(stats) : stats;
   } finally {
     scope.release(mark);
@@ -115,10 +117,7 @@ export function codedSegment(
   return {
     byteLength,
     async *chunks() {
-      if (threads) {
-        yield* threads(kind, tell);
-        return;
-      }
+      if (threads) return yield* codesByThreads(clustered, threads.codes(kind), tell);
       const mark = scope.mark();
       try {
         // room for a tile of float64
@@ -150,6 +149,21 @@ export function codedSegment(
       }
     },
   };
+}
+
+/** The bytes that threads made of a tensor, which leave its statistics. */
+export async function* codesByThreads(
+  clustered: Clustered,
+  codes: AsyncIterable<CodesByThreads>,
+  tell: Tell,
+): AsyncGenerator<Uint8Array, void, void> {
+  let sums: Float64Array | undefined;
+  for await (const { bytes, count, costs } of codes) {
+    for (const own of costs) sums = addCosts(sums, own);
+    tell(clustered.entry.name, count);
+    yield bytes;
+  }
+  if (sums) clustered.stats = costsOf(clustered.coding, sums, clustered.importance !== undefined);
 }
 
 function toDtype(scope: EncodeScope, dtype: FloatDtype, target: number, values: number, count: number): number {

@@ -12,12 +12,13 @@ import { byteSource, type Resolve, type Source } from "./io/source.ts";
 import { openImportance, openModel } from "./open.ts";
 import { oneOf, type QuantizePlan } from "./options.ts";
 import type { Rest } from "./outliers.ts";
-import { importanceFault, type Passes, type Share } from "./passes.ts";
+import { importanceFault, type Passes } from "./passes.ts";
 import type { Plan } from "./plan.ts";
 import { clusterTensor } from "./quantize.ts";
 import { type Report, type TensorReport, totalsOf } from "./report.ts";
 import type { SelectOptions } from "./select.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
+import type { Team, Threads } from "./threads.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
 import { instantiate, load } from "./wasm/kernel.ts";
 import { WorkScope } from "./wasm/scope.ts";
@@ -45,27 +46,6 @@ export interface FileOptions {
   readonly companion?: (name: string) => Sink;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
-}
-
-/** What `threads()` of wlq/threads makes. */
-export interface Threads {
-  /** Starts workers on tensors; `undefined` where they would not pay. `entropy`: whether sizes of entropy codes are wanted, too. */
-  start(work: readonly ThreadWork[], entropy: boolean, signal: AbortSignal | undefined): Promise<Team | undefined>;
-}
-
-/** Workers of one operation. */
-export interface Team {
-  /** The codebook of a tensor, of those that it was started on; its codes come from workers, too. */
-  find(tensor: string): Promise<Clustered>;
-  /** Ends the workers. */
-  end(): void;
-}
-
-/** What threads are told of a tensor. */
-export interface ThreadWork {
-  readonly entry: TensorEntry;
-  readonly plan: QuantizePlan;
-  readonly importance: ImportanceTensor | undefined;
 }
 
 export interface CompressOptions extends SelectOptions, FileOptions {
@@ -114,7 +94,7 @@ export async function compress(source: Source, sink: Sink, options: CompressOpti
     if (!sink.locked) await sink.abort(error).catch(() => {});
     throw error;
   } finally {
-    teams[0]?.end();
+    await teams[0]?.end();
   }
 }
 
@@ -160,14 +140,19 @@ async function run(
     onProgress?.({ phase, tensor, done, total });
   };
 
-  const team = await threads?.start(
-    work
-      .filter(({ entry, outliers }) => !outliers && !known?.knows(entry.name, entry.shape))
-      .map(({ entry, plan }) => ({ entry, plan, importance: importance?.(entry) })),
-    shrink,
+  const shared = new Set<TensorEntry>();
+  for (const { entry, outliers } of threads ? work : [])
+    if (!outliers && !known?.knows(entry.name, entry.shape)) shared.add(entry);
+  const team = await threads?.start({
+    work: work.flatMap(({ entry, plan }) =>
+      shared.has(entry) ? { entry, plan, importance: importance?.(entry) } : [],
+    ),
+    entropy: shrink,
+    module: encodeBinary.ready as WebAssembly.Module,
     signal,
-  );
-  if (team) teams.push(team);
+  });
+  if (typeof team === "string") warnings.push(team);
+  else if (team) teams.push(team);
   const coded = new Map<string, Clustered>();
   const shifts = new Map<string, Float32Array>();
   for (const item of work) {
@@ -198,12 +183,14 @@ async function run(
         if (shift) shifts.set(entry.name, shift);
         found = { entry, coding, importance: undefined, ...(output ? { output } : {}) };
       } else {
-        const clustered = await (item.outliers ? undefined : team?.find(entry.name));
-        found = clustered ?? {
-          ...(await cluster(scope, rest.entry, rest.plan, rest.importance, signal)),
-          importance: own,
-          outliers: rest.outliers,
-        };
+        const byThreads = shared.has(entry) ? await teams[0]?.find(entry.name) : undefined;
+        found = byThreads
+          ? { entry, coding: byThreads.coding, importance: own, threads: byThreads }
+          : {
+              ...(await cluster(scope, rest.entry, rest.plan, rest.importance, signal)),
+              importance: own,
+              outliers: rest.outliers,
+            };
       }
       coded.set(entry.name, found);
     } catch (error) {
@@ -219,12 +206,11 @@ async function run(
     }
     progress("cluster", entry.name, count);
     if (shrink && found) {
+      const { entropyCode, codeOf } = await loadEntropyCoder();
       const tell = (n: number): void => progress("code", entry.name, n);
-      if (found.threads) tell(2 * count);
-      else {
-        const { entropyCode } = await loadEntropyCoder();
-        found.entropy = await entropyCode(scope, found, signal, tell);
-      }
+      const { threads } = found;
+      if (threads) tell(2 * count);
+      found.entropy = threads ? threads.code && codeOf(threads.code) : await entropyCode(scope, found, signal, tell);
     }
   }
 
@@ -279,9 +265,8 @@ export async function cluster(
   plan: QuantizePlan,
   importance: ImportanceTensor | undefined,
   signal: AbortSignal | undefined,
-  share?: Share,
 ): Promise<Clustered> {
-  const passes = clusterTensor(scope, plan, importance !== undefined, share);
+  const passes = clusterTensor(scope, plan, importance !== undefined);
   return { entry, coding: await fulfil(scope, entry, plan, importance, passes, signal), importance };
 }
 

@@ -124,7 +124,7 @@ async function restoreSafetensors(container: Container, payloads: ReadonlyMap<st
 }
 
 // Decoded values are handed on in stretches of this many bytes.
-const CHUNK = 1 << 20;
+const CHUNK = 1_048_576;
 
 /** A coded tensor's elements in `dtype`, its own or F32. */
 export function decodedSegment(

@@ -2,9 +2,10 @@
 // by import() when it is wanted; it imports nothing of the library's but is handed it, so that no bundler moves code about.
 
 import type { bitsForLevels, packedBytes, QuantizationStats } from "./codebook.ts";
-import type { Clustered, codedTiles, EntropyCode, Stretch } from "./coded.ts";
+import type { Clustered, codedTiles, codesByThreads, EntropyCode, Stretch } from "./coded.ts";
 import type { LazySegment } from "./io/segment.ts";
 import type { countElements } from "./tensor.ts";
+import type { EntropyData as Code } from "./threads.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 import { type EntropyKernels, type EntropyScope, entropyBinary } from "./wasm/entropy.ts";
 import type { Binary, load } from "./wasm/kernel.ts";
@@ -17,13 +18,11 @@ interface Library {
   readonly packedBytes: typeof packedBytes;
   readonly countElements: typeof countElements;
   readonly codedTiles: typeof codedTiles;
+  readonly codesByThreads: typeof codesByThreads;
   readonly load: typeof load;
   readonly instantiate: (binary: Binary) => WebAssembly.Exports;
   readonly WorkScope: typeof WorkScope;
 }
-
-/** What an entropy code is made of: plain data. */
-export type Code = Omit<EntropyCode, "segment">;
 
 const STATES = 8192;
 // The scope that goes with that of an operation: one instance for all its tensors, gone with it.
@@ -34,7 +33,6 @@ type Tell = (weights: number) => void;
 
 /** The coder's functions. */
 export interface EntropyCoder {
-  readonly binary: Binary;
   entropyCode(
     scope: EncodeScope,
     clustered: Clustered,
@@ -61,11 +59,12 @@ export function entropyCoder({
   packedBytes,
   countElements,
   codedTiles,
+  codesByThreads,
   load,
   instantiate,
   WorkScope,
 }: Library): EntropyCoder {
-  return { binary: entropyBinary, entropyCode, codeOf, entropyBlocks };
+  return { entropyCode, codeOf, entropyBlocks };
 
   async function entropyScope(owner: object): Promise<EntropyScope> {
     await load(entropyBinary);
@@ -234,8 +233,9 @@ export function entropyCoder({
         let left = byteLength - tables.length;
         yield tables;
         const { threads, entry } = clustered;
-        const blocks =
-          threads?.("blocks", tell) ?? entropyBlocks(scope, clustered, code, signal, (n) => tell(entry.name, n));
+        const blocks = threads
+          ? codesByThreads(clustered, threads.codes("blocks"), tell)
+          : entropyBlocks(scope, clustered, code, signal, (n) => tell(entry.name, n));
         for await (const block of blocks) {
           left -= block.length;
           // a copy: a sink may keep what it gets

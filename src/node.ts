@@ -20,6 +20,8 @@ export async function fileSource(path: string): Promise<FileSource> {
   }
   return {
     byteLength: info.size,
+    // Deno numbers files thread by thread
+    ...("Deno" in globalThis ? {} : { fd: handle.fd }),
     async slice(start, end) {
       const buffer = new ArrayBuffer(end - start);
       const { bytesRead } = await handle.read(new Uint8Array(buffer), 0, end - start, start);

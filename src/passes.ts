@@ -30,52 +30,48 @@ export function groupLength(grouping: Grouping, g: number): number {
   return outer === 1 ? Math.min(inner, count - g * inner) : inner * outer;
 }
 
-// Float64 sums over many weights are made section by section, each of about a million weights or a sixteenth of all, and
-// joined in order: so threads that take some sections each come to the same bits.
-const SECTION = 1e6;
-
 export type Sums = Float64Array | Float32Array;
 
-/** One of several threads that run the same passes over one tensor, each over its own sections; wlq/threads makes it. */
-export interface Share {
-  /** What of `count` things is this thread's. */
-  of(count: number): [from: number, to: number];
-  /** Keeps a part, by a number that says its place. */
-  keep(place: number, part: Sums): void;
-  /** The sum, in order, of what all threads kept. */
-  join(): Passes<Sums>;
-}
+/** What is done with the weights `start` to `end` of a run, which are at hand: they are added to sums. */
+export type Visit = (start: number, end: number) => void;
+
+/** As {@link eachTile}, by several threads, each over its own sections of `step` weights; wlq/threads makes it. */
+export type Share = (run: Run, tile: number, step: number, sums: () => Sums, visit: Visit) => Passes<void>;
+
+/** A scope in whose thread a share of each run is fetched, and joined with those of others. */
+export type SharedScope = EncodeScope & { readonly share?: Share | undefined };
 
 export function addSums(total: Sums, part: Sums): void {
-  part.forEach((x, i) => {
-    (total[i] as number) += x;
-  });
+  for (let i = 0; i < total.length; i++) (total[i] as number) += part[i] as number;
 }
 
 /**
- * The tiles of a run, of `tile` weights, in `most` sections. The `sums` to which a tile is added hold those of all
- * sections in the end; with a share, what `join` gives then.
+ * Fetches a run, `tile` weights at a time. What `visit` adds to `sums` is in the end the sum of all sections of `step`
+ * weights, a multiple of `tile`, in order: so threads that have some sections each come to the same bits. A weight that
+ * is not finite is left to `visit` or a later pass where every weight counts the same.
  */
-export function* tilesOf(
-  { count, share }: Pick<Run, "count" | "share">,
+export function* eachTile(
+  { share }: SharedScope,
+  run: Run,
   tile: number,
+  step: number,
   sums: () => Sums,
-  most = 16,
-): Generator<readonly [start: number, end: number], void, void> {
-  const sections = Math.min(most, Math.floor(count / SECTION)) || 1;
-  const step = Math.ceil(count / tile / sections) * tile;
-  const [first, last] = share?.of(sections) ?? [0, sections];
+  visit: Visit,
+): Passes<void> {
+  if (share) return yield* share(run, tile, step, sums, visit);
   let total: Sums | undefined;
-  for (let section = first; section < last; section++) {
-    sums().fill(0);
-    for (let at = section * step; at < Math.min(count, (section + 1) * step); at += tile)
-      yield [at, Math.min(count, at + tile)];
-    const part = sums().slice();
-    if (share) share.keep(section, part);
-    else if (total) addSums(total, part);
-    else total = part;
+  for (let start = 0; start < run.count; start += tile) {
+    if (start % step === 0) {
+      const own = sums();
+      if (total) addSums(total, own);
+      else if (start) total = own.slice();
+      own.fill(0);
+    }
+    const end = Math.min(run.count, start + tile);
+    yield* run.fetch(start, end, run.importance > 0);
+    visit(start, end);
   }
-  if (total) sums().set(total);
+  if (total) addSums(sums(), total);
 }
 
 /** A run of weights with one codebook: how many, and how a stretch of at most {@link TILE} comes to `weights`. */
@@ -84,7 +80,6 @@ export interface Run {
   readonly weights: number;
   /** 0 where every weight counts the same. */
   readonly importance: number;
-  readonly share?: Share | undefined;
   /** `check` false leaves a weight that is not finite to a later pass, which comes to the first of them first. */
   fetch(start: number, end: number, check?: boolean): Passes<void>;
   /** Throws `non-finite` if the stretch fetched last, `start` to `end`, holds an infinity or NaN. */
@@ -92,25 +87,17 @@ export interface Run {
 }
 
 /** A tensor as one run in row-major order. */
-export function wholeRun(scope: EncodeScope, count: number, weighted: boolean, share?: Share): Run {
+export function wholeRun(scope: EncodeScope, count: number, weighted: boolean): Run {
   const grouping = { count, groups: 1, inner: Math.max(1, count), outer: 1 };
-  return groupRun(scope, grouping, 0, scope.reserve(TILE * 4), weighted ? scope.reserve(TILE * 4) : 0, share);
+  return groupRun(scope, grouping, 0, scope.reserve(TILE * 4), weighted ? scope.reserve(TILE * 4) : 0);
 }
 
 /** Group `g` as one run. */
-export function groupRun(
-  scope: EncodeScope,
-  grouping: Grouping,
-  g: number,
-  weights: number,
-  importance: number,
-  share?: Share,
-): Run {
+export function groupRun(scope: EncodeScope, grouping: Grouping, g: number, weights: number, importance: number): Run {
   const run: Run = {
     count: groupLength(grouping, g),
     weights,
     importance,
-    share,
     *fetch(start, end, check = true) {
       yield { first: g, last: g + 1, start, end, weights, importance };
       if (check) run.check(start, end);

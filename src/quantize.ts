@@ -1,5 +1,5 @@
 // Quantize: one tensor in memory to codebook and codes, and back.
-import { TileCoder } from "./assign.ts";
+import { costsOf, TileCoder } from "./assign.ts";
 import { clusterGroups } from "./cluster.ts";
 import {
   bitsForLevels,
@@ -13,7 +13,7 @@ import {
 } from "./codebook.ts";
 import { decodeInto } from "./decode.ts";
 import { planQuantize, type QuantizeOptions, type QuantizePlan } from "./options.ts";
-import { importanceFault, type Passes, type Share, type Wish, wholeRun } from "./passes.ts";
+import { importanceFault, type Passes, type Wish, wholeRun } from "./passes.ts";
 import { clusterScaled } from "./scale.ts";
 import { countElements, type Tensor } from "./tensor.ts";
 import { decodeBinary, sharedDecodeScope } from "./wasm/decode.ts";
@@ -22,20 +22,15 @@ import { load } from "./wasm/kernel.ts";
 import { loadWork } from "./wasm/work.ts";
 
 /** The clustering passes of one tensor: its coding, without codes. */
-export function* clusterTensor(
-  scope: EncodeScope,
-  plan: QuantizePlan,
-  weighted: boolean,
-  share?: Share,
-): Passes<Coding> {
+export function* clusterTensor(scope: EncodeScope, plan: QuantizePlan, weighted: boolean): Passes<Coding> {
   const { levels, granularity, axis, groupSize, shape } = plan;
   const base = { levels, granularity, axis, groupSize, shape };
   if (plan.scale === "none") {
     const grouping = groupingOf(granularity, shape, axis, groupSize);
-    return { ...base, ...(yield* clusterGroups(scope, grouping, plan.cluster, weighted, share)) };
+    return { ...base, ...(yield* clusterGroups(scope, grouping, plan.cluster, weighted)) };
   }
   const grouping = groupingOf(plan.scale, shape, axis, groupSize);
-  const whole = wholeRun(scope, grouping.count, weighted, share);
+  const whole = wholeRun(scope, grouping.count, weighted);
   const { scale, ...clustering } = yield* clusterScaled(scope, whole, grouping, plan.cluster);
   return { ...base, ...clustering, levels: clustering.codebook.length, scale: { per: plan.scale, values: scale } };
 }
@@ -178,7 +173,7 @@ function codeTensor(
     const bytes = coder.pack(count);
     codes.set(scope.u8(coder.packed, bytes), (start * bits) / 8);
   }
-  return { ...coding, bits, codes, stats: coder.stats() };
+  return { ...coding, bits, codes, stats: costsOf(coding, coder.takeSums(), importance !== undefined) };
 }
 
 /**

@@ -3,7 +3,7 @@ import { clusterRun } from "./cluster.ts";
 import { type Clustering, type Grouping, MOST_GROUPS, runPlace } from "./codebook.ts";
 import { WlqError } from "./error.ts";
 import type { ClusterOptions, RateTarget } from "./options.ts";
-import { type Passes, type Run, TILE, tilesOf } from "./passes.ts";
+import { eachTile, type Passes, type Run, TILE } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 /** A shared codebook and the scale values of its groups. */
@@ -142,7 +142,6 @@ class ScaleFit {
       count: whole.count,
       weights: this.#values,
       importance: this.#cost,
-      share: whole.share,
       *fetch(start, end) {
         yield* whole.fetch(start, end);
         fit.#normalize(start, end - start);
@@ -166,9 +165,8 @@ class ScaleFit {
     };
     // largest magnitudes are no sums: without windows one thread does it
     const shared = this.#windowed ? () => found : sums;
-    for (const [start, end] of tilesOf(whole, this.#tile, shared, this.#windowed ? 16 : 1)) {
+    yield* eachTile(scope, whole, this.#tile, this.#tile * (this.#windowed ? 32 : 1e9), shared, (start, end) => {
       const n = end - start;
-      yield* whole.fetch(start, end);
       if (levels > 0) {
         // nearest in w / s is nearest in w but for a rounding: good enough to fit a factor
         this.#normalize(start, n);
@@ -181,8 +179,7 @@ class ScaleFit {
       if (this.#windowed) sums().fill(0);
       scope.kernels.scaleSums(this.#sums, whole.weights, this.#values, whole.importance, n, at.inner, period, at.first);
       if (this.#windowed) settle(start / inner, Math.ceil(n / inner));
-    }
-    if (whole.share) shared().set(yield* whole.share.join());
+    });
     if (!this.#windowed) settle(0, groups);
     this.#scale.set(found);
   }

@@ -7,12 +7,12 @@ import { countElements, dtypeBits, type FloatDtype } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 // A tensor of up to this many bytes is read once and kept while it is worked on.
-const KEEP_BYTES = 16 << 20;
+const KEEP_BYTES = 16_777_216;
 // Read ahead where reads follow each other.
-const AHEAD_BYTES = 4 << 20;
+const AHEAD_BYTES = 4_194_304;
 // Channels of an inner axis are taken out of their rows, and kept, this many bytes at a time: the whole tensor is read
 // once for each such block.
-const CHANNEL_BYTES = 32 << 20;
+const CHANNEL_BYTES = 33_554_432;
 // Of channels longer than that, runs of this many bytes are read one by one.
 const LONG_RUN = 65536;
 // Weights converted at a time.

@@ -24,7 +24,7 @@ export interface SafetensorsHeader {
 }
 
 /** Limits on what strangers' files may ask for. */
-export const HEADER_LIMIT: number = 16 << 20; // some 100,000 tensors; the published rules allow 100 MB, which takes a gigabyte to parse
+export const HEADER_LIMIT: number = 16_777_216; // some 100,000 tensors; the published rules allow 100 MB, which takes a gigabyte to parse
 const FIRST_READ = 65536; // one request gets most headers whole
 
 /** Whether a file that begins like this may be safetensors. */

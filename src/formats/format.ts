@@ -1,7 +1,7 @@
 // What a model format must offer so that compress and decompress can stream its tensors.
 
 import type { Segment } from "../io/segment.ts";
-import type { ByteSource, Resolve } from "../io/source.ts";
+import type { ByteSource, Place, Resolve } from "../io/source.ts";
 
 /** One tensor of a model file. Its payload is read in ranges, always as little-endian raw bytes. */
 export interface TensorEntry {
@@ -18,6 +18,8 @@ export interface TensorEntry {
   readonly keep?: string;
   /** Whether the default selection takes it, size apart: false for biases, norms, look-up constants. */
   readonly weight: boolean;
+  /** Where the payload lies as it is, if other threads can read it there. */
+  readonly place?: Place | undefined;
   /** Payload bytes `start` to `end`. */
   read(start: number, end: number): Promise<Uint8Array>;
 }

@@ -2,8 +2,7 @@
 
 import type { WlqErrorCode } from "../error.ts";
 import { WlqError } from "../error.ts";
-import type { ByteSource, Resolve } from "../io/source.ts";
-import { byteSource } from "../io/source.ts";
+import { type ByteSource, byteSource, type Place, placeIn, type Resolve } from "../io/source.ts";
 import type { Dtype } from "../tensor.ts";
 import { countElements, dtypeBits } from "../tensor.ts";
 import type { TensorProto } from "./onnx-graph.ts";
@@ -28,6 +27,8 @@ export function onnxError(code: WlqErrorCode, tensor: string, message: string): 
 export interface Payload {
   readonly byteLength: number;
   read(start: number, end: number): Promise<Uint8Array>;
+  /** Where threads find it as it is. */
+  readonly place?: Place | undefined;
   /** Where a companion file has it. */
   readonly at?: { readonly location: string; readonly start: number };
 }
@@ -118,6 +119,7 @@ function checkSize(
 function range(source: ByteSource, start: number, byteLength: number, location?: string): Payload {
   return {
     byteLength,
+    place: placeIn(source, start),
     read: (from, to) => source.read(start + from, start + to),
     ...(location === undefined ? {} : { at: { location, start } }),
   };

@@ -135,6 +135,7 @@ async function open(
       axis: role.axis,
       ...(keep ? { keep } : {}),
       weight: isFloat && role.weight,
+      place: payload?.place,
       async read(start, end) {
         if (!payload) throw missing(name);
         if (start < 0 || end < start || end > byteLength) {

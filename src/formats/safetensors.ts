@@ -1,11 +1,11 @@
 // safetensors model files: nothing but tensors and metadata.
 import { looksLikeSafetensors, readSafetensors, type SafetensorsHeader } from "../container/safetensors.ts";
 import { copySegment, type Segment } from "../io/segment.ts";
-import type { ByteSource } from "../io/source.ts";
+import { type ByteSource, placeIn } from "../io/source.ts";
 import { isFloatDtype } from "../tensor.ts";
 import type { Format, Model, TensorEntry } from "./format.ts";
 
-type Payloads = Pick<ByteSource, "read">;
+type Payloads = Pick<ByteSource, "read" | "file">;
 
 /** The safetensors format; every build knows it. */
 export function safetensors(): Format {
@@ -26,6 +26,7 @@ export function safetensorsModel({ tensors: parts, metadata, bytes }: Safetensor
     axis: 0,
     // biases, norms and scalars have one dimension or none
     weight: isFloatDtype(dtype) && shape.filter((d) => d > 1).length >= 2,
+    place: placeIn(source, offset),
     read: (start, end) => source.read(offset + start, offset + end),
   }));
   return {

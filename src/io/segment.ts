@@ -18,7 +18,7 @@ export function segmentsByteLength(segments: readonly Segment[]): number {
 }
 
 // What is copied at a time: large enough that requests do not dominate, small enough for a Worker.
-const COPY_BYTES = 1 << 20;
+const COPY_BYTES = 1_048_576;
 
 /** Bytes `start` to `end` of something that reads ranges. */
 export function copySegment(

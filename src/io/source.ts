@@ -8,6 +8,8 @@ export interface RangeSource {
   readonly byteLength: number;
   /** The bytes from `start` (inclusive) to `end` (exclusive). */
   slice(start: number, end: number): ArrayBuffer | Promise<ArrayBuffer>;
+  /** Of an open file whose bytes these are: threads of the process read it themselves. */
+  readonly fd?: number;
 }
 
 /** Where bytes come from. */
@@ -19,8 +21,22 @@ export type Resolve = (name: string) => Source | Promise<Source>;
 /** A source in its one internal form: reads are checked, results are bytes. */
 export interface ByteSource {
   readonly byteLength: number;
+  /** What other threads can read these bytes from: an open file's descriptor, or a Blob. */
+  readonly file?: number | Blob | undefined;
   /** Exactly `end - start` bytes; throws `WlqError` `truncated` or `io`. */
   read(start: number, end: number): Promise<Uint8Array>;
+}
+
+/** A stretch of a file, which begins at `offset`. */
+export interface Place {
+  /** An open file's descriptor, or a Blob. */
+  readonly file: number | Blob;
+  readonly offset: number;
+}
+
+/** Where bytes from `offset` of a source are for other threads. */
+export function placeIn({ file }: Pick<ByteSource, "file">, offset: number): Place | undefined {
+  return file === undefined ? undefined : { file, offset };
 }
 
 /** Wraps any {@link Source}. */
@@ -29,6 +45,7 @@ export function byteSource(source: Source): ByteSource {
   if (!isSize(byteLength)) throw new TypeError(`source.byteLength is ${byteLength}`);
   return {
     byteLength,
+    file: source instanceof Blob ? source : (source as RangeSource).fd,
     async read(start, end) {
       // what is there, or as much as the source gives of it
       const stop = Math.max(start, Math.min(end, byteLength));

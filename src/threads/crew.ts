@@ -1,9 +1,7 @@
 // Crew: some workers and what they have to do, first come, first served; an end for all when one is lost.
 import { WlqError, type WlqErrorCode } from "../error.ts";
 import { addSums, type Sums } from "../passes.ts";
-import { encodeBinary } from "../wasm/encode.ts";
-import { type Binary, load } from "../wasm/kernel.ts";
-import type { Binaries, Coded, CodeTask, FindTask, Found, FromThread, Question, ToThread } from "./messages.ts";
+import type { Coded, CodeTask, FindTask, Found, FromThread, Question, ToThread } from "./messages.ts";
 import { type Spawned, spawn } from "./spawn.ts";
 
 /** Reads bytes of the tensor that a task is about. */
@@ -29,51 +27,55 @@ interface Thread {
   task: Task | undefined;
 }
 
+interface Settle {
+  resolve(): void;
+  reject(why: WlqError): void;
+}
+
 export class Crew {
-  readonly #entropy: Binary;
   readonly #threads: Thread[] = [];
   readonly #queue: Task[] = [];
+  readonly #started: Settle;
+  #ready = 0;
   #over: WlqError | undefined;
+  #ended: Promise<unknown> = Promise.resolve();
+  /** Done when all workers are there; fails where one does not start. */
+  readonly started: Promise<void>;
 
-  /** `entropy`: the kernels of the entropy coder. */
-  static async start(size: number, entropy: Binary): Promise<Crew> {
-    await load(entropy);
-    const crew = new Crew(entropy);
+  constructor(size: number, module: WebAssembly.Module) {
+    let settle: Settle | undefined;
+    this.started = new Promise<void>((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    this.started.catch(() => {});
+    this.#started = settle as unknown as Settle;
     try {
-      for (let i = 0; i < size; i++) crew.#spawn(i);
-    } catch (error) {
-      crew.end();
-      throw error;
+      for (let i = 0; i < size; i++) this.#spawn(i).post({ module }, []);
+    } catch (cause) {
+      this.#lost(`${cause}`);
     }
-    return crew;
-  }
-
-  private constructor(entropy: Binary) {
-    this.#entropy = entropy;
   }
 
   get size(): number {
     return this.#threads.length;
   }
 
-  #spawn(number: number): void {
+  #spawn(number: number): Spawned {
     const thread: Thread = {
       task: undefined,
       worker: spawn(
         (message) => this.#hear(thread, message),
-        (why) => this.end(new WlqError("resources", `thread ${number + 1} is lost: ${why}`)),
+        (why) => this.#lost(`worker ${number + 1}: ${why}`),
       ),
     };
     this.#threads.push(thread);
-    const ready = (binary: Binary): WebAssembly.Module => binary.ready as WebAssembly.Module;
-    try {
-      const binaries: Binaries = { encode: ready(encodeBinary), entropy: ready(this.#entropy) };
-      thread.worker.post({ binaries }, []);
-    } catch {
-      // modules do not cross everywhere
-      const binaries: Binaries = { encode: encodeBinary.embedded, entropy: this.#entropy.embedded };
-      thread.worker.post({ binaries }, []);
-    }
+    return thread.worker;
+  }
+
+  #lost(why: string): void {
+    const error = new WlqError("resources", `a thread is lost: ${why}`);
+    this.#started.reject(error);
+    this.end(error);
   }
 
   /** Has a task done. */
@@ -90,11 +92,13 @@ export class Crew {
   }
 
   /** Ends all workers; what was not done fails with `reason`. */
-  end(reason: WlqError = new WlqError("aborted", "the operation is over")): void {
-    if (this.#over) return;
+  end(reason: WlqError = new WlqError("aborted", "the operation is over")): Promise<unknown> {
+    if (this.#over) return this.#ended;
     this.#over = reason;
-    for (const { worker } of this.#threads) worker.end();
+    this.#started.reject(reason);
+    this.#ended = Promise.all(this.#threads.map(({ worker }) => worker.end()));
     this.#deal();
+    return this.#ended;
   }
 
   #deal(): void {
@@ -112,7 +116,8 @@ export class Crew {
 
   #hear(thread: Thread, message: FromThread): void {
     const { task } = thread;
-    if (!task || this.#over) return;
+    if ("ready" in message && ++this.#ready === this.size) this.#started.resolve();
+    if (!task || this.#over || "ready" in message) return;
     if ("question" in message) {
       this.#answer(thread, task, message.question).catch((error: unknown) => this.#fail(thread, error));
       return;

@@ -1,18 +1,14 @@
 // wlq/threads: workers for compress. Its bytes stay what they are.
-import { costsOf, SPAN, WORST } from "../assign.ts";
-import type { Clustered, CodeKind, Tell } from "../coded.ts";
-import type { Team, Threads, ThreadWork } from "../compress.ts";
-import type { EntropyCoder } from "../entropy.ts";
-import { loadEntropyCoder } from "../entropy-coder.ts";
+import { SPAN } from "../assign.ts";
 import { WlqError } from "../error.ts";
 import { checkAborted } from "../io/sink.ts";
-import { addSums } from "../passes.ts";
 import { countElements, type FloatDtype } from "../tensor.ts";
+import type { CodeKind, CodesByThreads, FoundByThreads, Team, ThreadJob, Threads, ThreadWork } from "../threads.ts";
 import { Crew, type Meeting, type Read } from "./crew.ts";
 import type { Coded, FindTask, Found, TensorData } from "./messages.ts";
 import { cores, hasWorkers } from "./spawn.ts";
 
-export type { Team, Threads, ThreadWork } from "../compress.ts";
+export type { Threads } from "../threads.ts";
 
 // Fewer weights than this a worker are done before it has started.
 const PAYS = 1 << 21;
@@ -24,7 +20,9 @@ const VALUES = SPAN;
 
 /**
  * Threads for `compress(source, sink, { threads: threads() })`: tensors, and stretches of large ones, go to workers; the
- * bytes are the same for every number of them. Small models, and runtimes without workers (workerd), are done without.
+ * bytes are the same for every number of them. Models that are too small to gain, and runtimes without workers (workerd),
+ * are done without; where workers do not start a warning of the report says so. Workers read a file of `fileSource`, or a
+ * Blob, themselves; they are sent the bytes of other sources.
  *
  * @param count workers at most; default: as many as run at the same time here
  * @throws RangeError where `count` is no whole number from 1 to 64
@@ -36,21 +34,27 @@ export function threads(count: number = cores()): Threads {
     throw new RangeError(`threads must be a whole number from 1 to 64, got ${count}`);
   }
   return {
-    async start(work, entropy, signal) {
-      checkAborted(signal);
-      const weights = work.reduce((sum, { entry }) => sum + countElements(entry.shape), 0);
+    async start(job) {
+      checkAborted(job.signal);
+      const weights = job.work.reduce((sum, { entry }) => sum + countElements(entry.shape), 0);
       const size = Math.min(count, Math.ceil(weights / PAYS));
-      if (size < 2 || !hasWorkers()) return undefined;
-      const coder = await loadEntropyCoder();
-      return new Workers(await Crew.start(size, coder.binary), coder, work, weights, entropy, signal);
+      if (size < 2) return undefined;
+      if (!hasWorkers()) return "threads: this runtime has no workers, one thread does it all";
+      const crew = new Crew(size, job.module);
+      try {
+        await crew.started;
+      } catch (error) {
+        await crew.end();
+        return `threads: no worker starts, one thread does it all: ${(error as Error).message}`;
+      }
+      return new Workers(crew, job, weights);
     },
   };
 }
 
 /** A tensor in hand. */
-interface Item {
-  readonly clustered: Clustered;
-  readonly found: Found;
+interface Item extends Found {
+  readonly work: ThreadWork;
 }
 
 /** A stretch of a tensor that is coded as one task. */
@@ -62,26 +66,16 @@ interface Piece {
 
 class Workers implements Team {
   readonly #crew: Crew;
-  readonly #coder: EntropyCoder;
   readonly #signal: AbortSignal | undefined;
   readonly #stop: () => void;
-  readonly #work: Map<string, ThreadWork>;
-  readonly #found: Map<string, Promise<Found>> = new Map();
+  readonly #work: Map<string, { readonly work: ThreadWork; readonly found: Promise<Found> }> = new Map();
   readonly #items: Item[] = [];
   #pieces: Piece[] | undefined;
   /** Pieces that are coded ahead, by their place. */
   readonly #ahead: Map<number, Promise<Coded>> = new Map();
 
-  constructor(
-    crew: Crew,
-    coder: EntropyCoder,
-    work: readonly ThreadWork[],
-    weights: number,
-    entropy: boolean,
-    signal: AbortSignal | undefined,
-  ) {
+  constructor(crew: Crew, { work, entropy, signal }: ThreadJob, weights: number) {
     this.#crew = crew;
-    this.#coder = coder;
     this.#signal = signal;
     this.#stop = () => {
       try {
@@ -91,7 +85,6 @@ class Workers implements Team {
       }
     };
     signal?.addEventListener("abort", this.#stop);
-    this.#work = new Map(work.map((one) => [one.entry.name, one]));
     const most = (weights / crew.size) * SPLIT;
     const isLarge = ({ entry, plan }: ThreadWork): boolean =>
       countElements(entry.shape) > Math.max(most, 2 * SPAN) && (plan.granularity === "tensor" || plan.scale !== "none");
@@ -99,7 +92,7 @@ class Workers implements Team {
     for (const one of [...work.filter(isLarge), ...work.filter((w) => !isLarge(w))]) {
       const found = isLarge(one) ? this.#together(one, entropy) : this.#alone(one, entropy);
       found.catch(() => {});
-      this.#found.set(one.entry.name, found);
+      this.#work.set(one.entry.name, { work: one, found });
     }
   }
 
@@ -119,35 +112,25 @@ class Workers implements Team {
     return this.#alone(work, entropy);
   }
 
-  async find(tensor: string): Promise<Clustered> {
-    const { entry, importance } = this.#work.get(tensor) as ThreadWork;
-    const found = await (this.#found.get(tensor) as Promise<Found>);
-    const item: Item = {
-      found,
-      clustered: {
-        entry,
-        importance,
-        coding: found.coding,
-        entropy: found.code && this.#coder.codeOf(found.code),
-        threads: (kind, tell) => this.#codes(item, kind, tell),
-      },
-    };
+  async find(tensor: string): Promise<FoundByThreads> {
+    const known = this.#work.get(tensor);
+    if (!known) throw new Error(`threads do not know "${tensor}"`);
+    const item: Item = { work: known.work, ...(await known.found) };
     this.#items.push(item);
-    return item.clustered;
+    const { coding, code } = item;
+    return { coding, code, codes: (kind) => this.#codes(item, kind) };
   }
 
-  end(): void {
+  async end(): Promise<void> {
     this.#signal?.removeEventListener("abort", this.#stop);
-    this.#crew.end();
+    await this.#crew.end();
   }
 
-  async *#codes(item: Item, kind: CodeKind, tell: Tell): AsyncGenerator<Uint8Array, void, void> {
-    const { clustered } = item;
+  async *#codes(item: Item, kind: CodeKind): AsyncGenerator<CodesByThreads, void, void> {
     const step = kind === "dense" ? VALUES : CODES;
     // in the order in which tensors came, which is the output's
     this.#pieces ??= this.#items.flatMap((one) => piecesOf(one, step));
     const pieces = this.#pieces;
-    let sums: Float64Array | undefined;
     for (let at = pieces.findIndex((piece) => piece.item === item); pieces[at]?.item === item; at++) {
       for (const place of this.#ahead.keys()) if (place < at) this.#ahead.delete(place);
       for (let next = at; next < pieces.length && (next === at || this.#ahead.size < 2 * this.#crew.size); next++) {
@@ -156,40 +139,30 @@ class Workers implements Team {
       }
       const { bytes, costs } = await (this.#ahead.get(at) as Promise<Coded>);
       this.#ahead.delete(at);
-      for (const cost of costs) {
-        const worst = Math.max(sums?.[WORST] ?? 0, cost[WORST] as number);
-        if (sums) addSums(sums, cost);
-        else sums = cost;
-        sums[WORST] = worst;
-      }
       const { start, end } = pieces[at] as Piece;
-      tell(clustered.entry.name, end - start);
-      yield bytes;
+      yield { bytes, costs, count: end - start };
     }
-    if (sums) clustered.stats = costsOf(clustered.coding, sums, clustered.importance !== undefined);
   }
 
   #code({ item, start, end }: Piece, wanted: CodeKind): Promise<Coded> {
-    const { found, clustered } = item;
-    const { coding, code } = found;
+    const { work, coding, code } = item;
     // a container's tensors are entropy-coded or not, one by one
     const kind = code ? "blocks" : wanted === "blocks" ? "packed" : wanted;
-    const work = this.#work.get(clustered.entry.name) as ThreadWork;
     return this.#crew.do({ code: { tensor: tensorOf(work), coding, code, kind, start, end } }, readOf(work));
   }
 }
 
 function piecesOf(item: Item, step: number): Piece[] {
-  const count = countElements(item.clustered.entry.shape);
+  const count = countElements(item.work.entry.shape);
   const pieces: Piece[] = [];
   for (let start = 0; start < count; start += step) pieces.push({ item, start, end: Math.min(count, start + step) });
   return pieces;
 }
 
 function tensorOf({ entry, importance }: ThreadWork): TensorData {
-  const { name, shape, byteLength } = entry;
+  const { name, shape, byteLength, place } = entry;
   const of = importance && { dtype: importance.dtype, byteLength: importance.byteLength };
-  return { name, dtype: entry.dtype as FloatDtype, shape, byteLength, importance: of };
+  return { name, dtype: entry.dtype as FloatDtype, shape, byteLength, place, importance: of };
 }
 
 function taskOf(work: ThreadWork, entropy: boolean): Omit<FindTask, "share"> {

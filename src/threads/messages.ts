@@ -1,10 +1,10 @@
 // Messages: what a thread is told and what it answers; plain data, so that it crosses.
 import type { Coding } from "../codebook.ts";
-import type { CodeKind } from "../coded.ts";
-import type { Code } from "../entropy.ts";
+import type { Place } from "../io/source.ts";
 import type { QuantizePlan } from "../options.ts";
 import type { Sums } from "../passes.ts";
 import type { FloatDtype } from "../tensor.ts";
+import type { CodeKind, EntropyData } from "../threads.ts";
 
 /** A tensor without its bytes. */
 export interface TensorData {
@@ -12,6 +12,8 @@ export interface TensorData {
   readonly dtype: FloatDtype;
   readonly shape: readonly number[];
   readonly byteLength: number;
+  /** Where threads read it; others ask. */
+  readonly place: Place | undefined;
   readonly importance: { readonly dtype: FloatDtype; readonly byteLength: number } | undefined;
 }
 
@@ -28,24 +30,21 @@ export interface CodeTask {
   readonly tensor: TensorData;
   readonly coding: Coding;
   readonly kind: CodeKind;
-  readonly code: Code | undefined;
+  readonly code: EntropyData | undefined;
   readonly start: number;
   readonly end: number;
 }
 
 export interface Found {
   readonly coding: Coding;
-  readonly code: Code | undefined;
+  readonly code: EntropyData | undefined;
 }
 
 export interface Coded {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** What it cost. */
+  /** What it cost, span by span. */
   readonly costs: readonly Float64Array[];
 }
-
-/** Compiled kernels, or the text they are compiled from where modules do not cross. */
-export type Binaries = Readonly<Record<"encode" | "entropy", WebAssembly.Module | string>>;
 
 /** What a thread wants to know while it works; it waits for the answer. */
 export type Question =
@@ -53,13 +52,14 @@ export type Question =
   | { readonly sum: ReadonlyMap<number, Sums> };
 
 export type ToThread =
-  | { readonly binaries: Binaries }
+  | { readonly module: WebAssembly.Module }
   | { readonly find: FindTask }
   | { readonly code: CodeTask }
   | { readonly answer: unknown }
   | { readonly refusal: string };
 
 export type FromThread =
+  | { readonly ready: true }
   | { readonly question: Question }
   | { readonly done: Found | Coded }
   | {

@@ -1,122 +1,111 @@
-// Thread: the code of a worker. It finds codebooks and codes tensors whose bytes it asks for.
+// Thread: the code of a worker. It finds codebooks and codes tensors, whose bytes it reads itself or asks for.
 import { SPAN } from "../assign.ts";
 import { type Clustered, codedSegment, type Stretch } from "../coded.ts";
 import { cluster } from "../compress.ts";
-import type { Code } from "../entropy.ts";
-import { loadEntropyCoder } from "../entropy-coder.ts";
+import { entropyCoder } from "../entropy.ts";
+import { coderOf } from "../entropy-coder.ts";
 import { WlqError } from "../error.ts";
 import type { TensorEntry } from "../formats/format.ts";
+import type { Place } from "../io/source.ts";
 import type { Share, Sums } from "../passes.ts";
 import { countElements } from "../tensor.ts";
-import { type EncodeScope, encodeBinary, encodeScope } from "../wasm/encode.ts";
-import { type Binary, load } from "../wasm/kernel.ts";
-import type {
-  Binaries,
-  Coded,
-  CodeTask,
-  FindTask,
-  Found,
-  FromThread,
-  Question,
-  TensorData,
-  ToThread,
-} from "./messages.ts";
-
-/** Where messages go and come from: a worker's global scope, or Node's port. */
-interface Port {
-  post(message: FromThread, transfer: ArrayBuffer[]): void;
-  listen(hear: (message: ToThread) => void): void;
-}
+import type { EntropyData } from "../threads.ts";
+import type { EncodeKernels, EncodeScope } from "../wasm/encode.ts";
+import { instantiate } from "../wasm/kernel.ts";
+import { WorkScope } from "../wasm/scope.ts";
+import type { Coded, CodeTask, FindTask, Found, FromThread, Question, TensorData, ToThread } from "./messages.ts";
 
 /** Serves tasks, one at a time. */
-export function serve(port: Port): void {
+export function serve(
+  post: (message: FromThread, transfer: ArrayBuffer[]) => void,
+  listen: (hear: (message: ToThread) => void) => void,
+): void {
+  let scope: ThreadScope;
   let answered: { resolve(value: unknown): void; reject(reason: Error): void } | undefined;
   const ask = (question: Question, transfer: ArrayBuffer[] = []): Promise<unknown> => {
-    port.post({ question }, transfer);
+    post({ question }, transfer);
     return new Promise((resolve, reject) => {
       answered = { resolve, reject };
     });
   };
-  let ready: Promise<EncodeScope>;
   const work = async (task: Promise<readonly [Found | Coded, ArrayBuffer[]]>): Promise<void> => {
     try {
       const [done, transfer] = await task;
-      port.post({ done }, transfer);
+      post({ done }, transfer);
     } catch (error) {
       const { message, stack = "" } = error as Error;
       const { code, tensor } = error as WlqError;
-      port.post({ failed: { message, stack, ...(code && { code }), ...(tensor !== undefined && { tensor }) } }, []);
+      post({ failed: { message, stack, ...(code && { code }), ...(tensor !== undefined && { tensor }) } }, []);
     }
   };
-  port.listen((message) => {
+  listen((message) => {
     if ("answer" in message) answered?.resolve(message.answer);
     else if ("refusal" in message) answered?.reject(new WlqError("aborted", message.refusal));
-    else if ("binaries" in message) ready = loadAll(message.binaries);
-    else if ("find" in message) work(ready.then((scope) => find(scope, message.find, ask)));
-    else work(ready.then((scope) => code(scope, message.code, ask)));
+    else if ("find" in message) work(find(scope, message.find, ask));
+    else if ("code" in message) work(code(scope, message.code, ask));
+    else {
+      // one scope for all: memory that has grown is used again
+      scope = new WorkScope(instantiate({ embedded: "", ready: message.module }) as unknown as EncodeKernels);
+      post({ ready: true }, []);
+    }
   });
-}
-
-/** The one scope of the thread: memory that has grown is used again. */
-async function loadAll({ encode, entropy }: Binaries): Promise<EncodeScope> {
-  const loaded = (binary: Binary, from: WebAssembly.Module | string): Promise<void> =>
-    load(typeof from === "string" ? Object.assign(binary, { embedded: from }) : Object.assign(binary, { ready: from }));
-  const { binary } = await loadEntropyCoder();
-  await Promise.all([loaded(encodeBinary, encode), loaded(binary, entropy)]);
-  return encodeScope();
 }
 
 type Ask = (question: Question, transfer?: ArrayBuffer[]) => Promise<unknown>;
 
-/** A tensor whose reads are questions; a stretch of it is read at once. */
-function asked(
-  { name, dtype, shape, byteLength, importance }: TensorData,
-  ask: Ask,
-  stretch?: Stretch,
-): Omit<Clustered, "coding"> {
-  const reader = (read: "weights" | "importance", all: number): TensorEntry["read"] => {
-    const question = (start: number, end: number) => ask({ read, start, end }) as Promise<Uint8Array>;
-    if (!stretch) return question;
-    const width = all / countElements(shape);
-    const first = stretch.start * width;
-    const last = stretch.end * width;
-    let bytes: Promise<Uint8Array> | undefined;
-    return async (start, end) => {
-      // a small tensor is wanted whole
-      if (start < first) return question(start, end);
-      bytes ??= question(first, last);
-      // what is read ahead may end with the stretch
-      return (await bytes).subarray(start - first, Math.min(end, last) - first);
-    };
-  };
-  const entry: TensorEntry = {
-    name,
-    dtype,
-    shape,
-    byteLength,
-    axis: 0,
-    weight: true,
-    read: reader("weights", byteLength),
+/** A tensor with its reads. */
+function readable({ place, importance, ...tensor }: TensorData, ask: Ask): Omit<Clustered, "coding"> {
+  const asked = (read: "weights" | "importance"): TensorEntry["read"] => {
+    return (start, end) => ask({ read, start, end }) as Promise<Uint8Array>;
   };
   return {
-    entry,
-    importance: importance && { ...importance, read: reader("importance", importance.byteLength) },
+    entry: { ...tensor, axis: 0, weight: true, read: (place && reader(place)) ?? asked("weights") },
+    importance: importance && { ...importance, read: asked("importance") },
   };
 }
 
-async function find(scope: EncodeScope, task: FindTask, ask: Ask): Promise<readonly [Found, ArrayBuffer[]]> {
+type Builtin = (name: "node:fs") => {
+  readSync(fd: number, into: Uint8Array, at: number, count: number, position: number): number;
+};
+
+// What was read last: nobody reads on before it is done with.
+let buffer = new Uint8Array(0);
+
+/** Reads a file; `undefined` where this runtime does not read it so. */
+function reader({ file, offset }: Place): TensorEntry["read"] | undefined {
+  if (typeof file !== "number") {
+    return async (start, end) => new Uint8Array(await file.slice(offset + start, offset + end).arrayBuffer());
+  }
+  const files = (globalThis as { process?: { getBuiltinModule?: Builtin } }).process?.getBuiltinModule?.("node:fs");
+  if (!files) return undefined;
+  return async (start, end) => {
+    const count = end - start;
+    if (buffer.length < count) buffer = new Uint8Array(count);
+    for (let at = 0; at < count; ) {
+      const n = files.readSync(file, buffer, at, count - at, offset + start + at);
+      if (n === 0) throw new WlqError("truncated", `bytes ${start} to ${end}: the file ends before`);
+      at += n;
+    }
+    return buffer.subarray(0, count);
+  };
+}
+
+async function find(scope: ThreadScope, task: FindTask, ask: Ask): Promise<readonly [Found, ArrayBuffer[]]> {
   const { plan, entropy, share: part } = task;
-  const { entry, importance } = asked(task.tensor, ask);
-  const clustered = await cluster(scope, entry, plan, importance, undefined, part && shareOf(part, ask));
+  const { entry, importance } = readable(task.tensor, ask);
+  scope.share = part && shareOf(part, ask);
+  const clustered = await cluster(scope, entry, plan, importance, undefined);
   if (!entropy) return [{ coding: clustered.coding, code: undefined }, []];
   const count = countElements(entry.shape);
   const [start, end] = part ? rangeOf(Math.ceil(count / SPAN), part) : [0, count];
   const stretch = part && { start: start * SPAN, end: Math.min(count, end * SPAN) };
   const joined = part && ((own: Float64Array) => askSum(ask, new Map([[part.rank, own]])) as Promise<Float64Array>);
-  const { entropyCode } = await loadEntropyCoder();
-  const found = await entropyCode(scope, clustered, undefined, undefined, stretch, joined);
+  const found = await coderOf(entropyCoder).entropyCode(scope, clustered, undefined, undefined, stretch, joined);
   return [{ coding: clustered.coding, code: found && dataOf(found) }, []];
 }
+
+/** The one scope of a thread. */
+type ThreadScope = EncodeScope & { share?: Share | undefined };
 
 type Part = NonNullable<FindTask["share"]>;
 
@@ -125,29 +114,37 @@ function rangeOf(count: number, { rank, of }: Part): [from: number, to: number] 
 }
 
 function askSum(ask: Ask, sum: ReadonlyMap<number, Sums>): Promise<Sums> {
-  return ask({ sum }) as Promise<Sums>;
+  return ask(
+    { sum },
+    [...sum.values()].map(({ buffer }) => buffer as ArrayBuffer),
+  ) as Promise<Sums>;
 }
 
 /** One thread's share of a tensor; what threads keep is put together where the tasks come from. */
 function shareOf(part: Part, ask: Ask): Share {
-  let kept = new Map<number, Sums>();
-  return {
-    of: (count) => rangeOf(count, part),
-    // what each keeps once is kept in the order of the threads
-    keep: (place, sums) => kept.set(place, sums),
-    *join() {
-      let total: Sums = new Float32Array();
-      const wait = async (): Promise<void> => {
-        total = await askSum(ask, kept);
-        kept = new Map();
-      };
-      yield { first: 0, last: 0, start: 0, end: 0, weights: 0, importance: 0, wait };
-      return total;
-    },
+  return function* (run, tile, step, sums, visit) {
+    const parts = new Map<number, Sums>();
+    const [first, last] = rangeOf(Math.ceil(run.count / step), part);
+    for (let section = first; section < last; section++) {
+      sums().fill(0);
+      const stop = Math.min(run.count, (section + 1) * step);
+      for (let start = section * step; start < stop; start += tile) {
+        const end = Math.min(stop, start + tile);
+        yield* run.fetch(start, end, run.importance > 0);
+        visit(start, end);
+      }
+      parts.set(section, sums().slice());
+    }
+    let total: Sums = new Float32Array();
+    const wait = async (): Promise<void> => {
+      total = await askSum(ask, parts);
+    };
+    yield { first: 0, last: 0, start: 0, end: 0, weights: 0, importance: 0, wait };
+    sums().set(total);
   };
 }
 
-function dataOf({ join, shares, tables, byteLength }: Code): Code {
+function dataOf({ join, shares, tables, byteLength }: EntropyData): EntropyData {
   return { join, shares, tables, byteLength };
 }
 
@@ -155,13 +152,13 @@ async function code(scope: EncodeScope, task: CodeTask, ask: Ask): Promise<reado
   const { coding, kind, start, end } = task;
   const costs: Float64Array[] = [];
   const stretch: Stretch = { start, end, costs };
-  const clustered: Clustered = { ...asked(task.tensor, ask, stretch), coding, entropy: undefined };
+  const clustered: Clustered = { ...readable(task.tensor, ask), coding, entropy: undefined };
   const tell = (): void => {};
   const parts: Uint8Array[] = [];
   if (kind === "blocks") {
-    const { entropyBlocks } = await loadEntropyCoder();
+    const { entropyBlocks } = coderOf(entropyCoder);
     // each is valid until the next
-    for await (const block of entropyBlocks(scope, clustered, task.code as Code, undefined, tell, stretch))
+    for await (const block of entropyBlocks(scope, clustered, task.code as EntropyData, undefined, tell, stretch))
       parts.push(block.slice());
   } else {
     for await (const part of codedSegment(scope, clustered, kind, undefined, tell, stretch).chunks()) parts.push(part);

@@ -1,25 +1,25 @@
-// Worker: a thread where it runs. Bundled into one script that wlq/threads carries as text.
+// Worker: a thread where it runs; dist/wlq-worker.js, which wlq/threads starts.
 import type { FromThread, ToThread } from "./messages.ts";
 import { serve } from "./thread.ts";
 
-/** Set before this script: the port that Node hands to its workers. */
-declare const wlqPort:
-  | { postMessage: typeof postMessage; on(name: "message", hear: (data: ToThread) => void): void }
-  | undefined;
-/** A worker's own, which the DOM's types do not know. */
-declare const postMessage: (message: FromThread, transfer: ArrayBuffer[]) => void;
+/** What a worker has that the DOM's types do not know. */
+type Post = (message: FromThread, transfer: ArrayBuffer[]) => void;
+interface NodePort {
+  postMessage: Post;
+  on(name: "message", hear: (data: ToThread) => void): void;
+}
+type Builtin = (name: "node:worker_threads") => { readonly parentPort: NodePort };
 
-if (typeof wlqPort === "undefined") {
-  serve({
-    post: (message, transfer) => postMessage(message, transfer),
-    listen: (hear) => {
-      globalThis.onmessage = ({ data }: MessageEvent) => hear(data as ToThread);
-    },
+const own = globalThis as { postMessage?: unknown; process: { getBuiltinModule: Builtin } };
+if (typeof own.postMessage === "function") {
+  const post = own.postMessage as Post;
+  serve(post, (hear) => {
+    globalThis.onmessage = ({ data }: MessageEvent) => hear(data as ToThread);
   });
 } else {
-  const port = wlqPort;
-  serve({
-    post: (message, transfer) => port.postMessage(message, transfer),
-    listen: (hear) => port.on("message", hear),
-  });
+  const { parentPort } = own.process.getBuiltinModule("node:worker_threads");
+  serve(
+    (message, transfer) => parentPort.postMessage(message, transfer),
+    (hear) => parentPort.on("message", hear),
+  );
 }
