@@ -71,7 +71,8 @@ export function* eachTile(
     yield* run.fetch(start, end, run.importance > 0);
     visit(start, end);
   }
-  if (total) addSums(sums(), total);
+  const own = sums();
+  if (total) addSums(own, total);
 }
 
 /** A run of weights with one codebook: how many, and how a stretch of at most {@link TILE} comes to `weights`. */

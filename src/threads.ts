@@ -7,7 +7,11 @@ import type { QuantizePlan } from "./options.ts";
 
 /** What `threads()` of wlq/threads makes. */
 export interface Threads {
-  /** Starts workers; where none start, or would not pay, why not or `undefined`. */
+  /**
+   * Starts workers; where none start, or would not pay, why not or `undefined`.
+   *
+   * @internal
+   */
   start(job: ThreadJob): Promise<Team | string | undefined>;
 }
 

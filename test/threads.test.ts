@@ -25,7 +25,15 @@ const BEGIN = `
     constructor(...args) {
       super(...args);
       workers.push(this);
+      this.once("message", () => {
+        this.ready = true;
+      });
     }
+  };
+  // once a worker is there and has had some time to work
+  const waitFor = (n, act) => {
+    if (workers[n]?.ready) setTimeout(() => act(workers[n]), 50);
+    else setTimeout(waitFor, 5, n, act);
   };
   const hash = async (path, options) => {
     const source = await fileSource(path);
@@ -89,13 +97,13 @@ describe("an end in order", () => {
   const left = (): string[] => readdirSync(folder).filter((name) => name.startsWith("out."));
 
   test("a worker that is lost is an error", () => {
-    const code = run(attempt("setTimeout(() => workers[1].terminate(), 150);", ""));
+    const code = run(attempt("waitFor(1, (worker) => worker.terminate());", ""));
     expect(code).toEqual(["WlqError", "resources"]);
     expect(left()).toEqual([]);
   });
 
   test("the caller's signal ends workers, while they look for codebooks and while they write", () => {
-    expect(run(attempt("setTimeout(() => abort.abort(), 150);", ""))).toEqual(["WlqError", "aborted"]);
+    expect(run(attempt("waitFor(1, () => abort.abort());", ""))).toEqual(["WlqError", "aborted"]);
     const writing = "onProgress: ({ phase }) => phase === 'write' && abort.abort()";
     expect(run(attempt("", writing))).toEqual(["WlqError", "aborted"]);
     expect(left()).toEqual([]);
