@@ -63,7 +63,7 @@ export class TileCoder {
     const most = Math.min(MOST_GROUPS, Math.max(8, Math.floor(CODEBOOK_BYTES / ((levels + padded) * 4))));
     this.#all = groups <= most;
     // a power of two, which divides spans and blocks of the entropy coder
-    this.tileSize = this.#all ? TILE : 1 << (31 - Math.clz32(Math.min(TILE, (most - 1) * inner)));
+    this.tileSize = this.#all ? TILE : 1 << (31 - Math.clz32(Math.min(TILE, most * inner)));
     const held = this.#all ? groups : Math.min(groups, Math.ceil(this.tileSize / inner) + 1);
     this.weights = scope.reserve(TILE * 4);
     this.importance = weighted ? scope.reserve(TILE * 4) : 0;

@@ -8,20 +8,12 @@ import type { ImportanceTensor } from "./importance.ts";
 import type { LazySegment } from "./io/segment.ts";
 import { checkAborted } from "./io/sink.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
-import type { CodesByThreads, FoundByThreads } from "./threads.ts";
+import type { CodesByThreads, EntropyData, FoundByThreads } from "./threads.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 import { WeightReader } from "./weights.ts";
 
 /** How the codes of one tensor are entropy-coded. */
-export interface EntropyCode {
-  /** Codes a symbol. */
-  readonly join: number;
-  /** Of 8192 states, how many each symbol has. */
-  readonly shares: Uint16Array;
-  /** What stands before the blocks: shares, and the size of every block. */
-  readonly tables: Uint8Array;
-  /** All that is stored. */
-  readonly byteLength: number;
+export interface EntropyCode extends EntropyData {
   /** All that is stored, and zeros behind that make codebook, scales and codes a multiple of 8 together. */
   segment(scope: EncodeScope, clustered: Clustered, signal: AbortSignal | undefined, tell: Tell): LazySegment;
 }

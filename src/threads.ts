@@ -1,6 +1,5 @@
 // Threads: what compress asks of wlq/threads, which it is handed; types alone.
 import type { Coding } from "./codebook.ts";
-import type { EntropyCode } from "./coded.ts";
 import type { TensorEntry } from "./formats/format.ts";
 import type { ImportanceTensor } from "./importance.ts";
 import type { QuantizePlan } from "./options.ts";
@@ -41,7 +40,16 @@ export interface Team {
 }
 
 /** What an entropy code is made of: plain data. */
-export type EntropyData = Omit<EntropyCode, "segment">;
+export interface EntropyData {
+  /** Codes a symbol. */
+  readonly join: number;
+  /** Of 8192 states, how many each symbol has. */
+  readonly shares: Uint16Array;
+  /** What stands before the blocks: shares, and the size of every block. */
+  readonly tables: Uint8Array;
+  /** All that is stored. */
+  readonly byteLength: number;
+}
 
 /** What codes come out as: packed, one byte a code, or values in the tensor's dtype; or blocks of the entropy coder. */
 export type CodeKind = "packed" | "codes" | "dense" | "blocks";

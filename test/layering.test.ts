@@ -126,6 +126,7 @@ const DRIVERS = names(
   "quantize",
   "rate-plan",
   "tensor-stream",
+  "threads",
   "work",
 );
 const SLQ = names("slq", "slq/[a-z-]+");
@@ -169,8 +170,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
       WASM,
       PASSES,
       THREADS,
-      names("assign", "coded", "compress", "entropy", "entropy-coder"),
-      "build/worker\\.js\\.txt",
+      names("assign", "coded", "compress", "entropy", "entropy-coder", "threads"),
     ),
   },
   adapters: {
