@@ -11,6 +11,7 @@ export {
   blockDots,
   blockErrors,
   descend,
+  codePrices,
   codeMoments,
 } from "./compensate";
 export { roundTo } from "./half";

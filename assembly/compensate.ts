@@ -3,6 +3,7 @@
 // A block is f64 [columns][8], one lane an output; codes are u8 [columns][8]. Columns are in the order of the matrix, in
 // which the last is rounded first. Values of a lane: f64 [8][stride], ascending; borders between them: f64 [8][stride],
 // +infinity behind the last. stride is a power of two.
+import { log2 } from "./log2";
 
 /** Eight outputs' weights (f32 at `src`, `outputStep` and `columnStep` bytes apart) as a block; lanes from `lanes` on are 0. */
 export function loadBlock(
@@ -70,7 +71,8 @@ function search(borders: usize, stride: usize, t: f64): usize {
 /**
  * Nearest-plane rounding (Babai 1986): columns from last to first, each to the value nearest to its weight plus what the
  * errors so far ask of it, `sum over j > i of R[i][j] / R[i][i] * error[j]`; R from `cholesky`. With `r` 0: each weight
- * to its nearest value. Writes `codes` and `errors` (weights less values).
+ * to its nearest value. `prices` (f64 a code, or 0 for none): what a code costs beside its error. Writes `codes` and
+ * `errors` (weights less values).
  */
 export function nearestPlane(
   codes: usize,
@@ -82,6 +84,7 @@ export function nearestPlane(
   values: usize,
   borders: usize,
   levels: usize,
+  prices: usize,
   sums: usize,
 ): void {
   for (let i = columns - 1; <isize>i >= 0; i--) {
@@ -91,7 +94,11 @@ export function nearestPlane(
     for (let lane: usize = 0; lane < 8; lane++) {
       const w = load<f64>(weights + (i << 6) + (lane << 3));
       const t = r ? w + load<f64>(sums + (lane << 3)) * inverse : w;
-      const code = search(borders + ((lane * levels) << 3), levels, t);
+      let code = search(borders + ((lane * levels) << 3), levels, t);
+      if (prices && r) {
+        const own = load<f64>(row + (i << 3));
+        code = cheaper(values + ((lane * levels) << 3), prices, levels, code, t, own * own);
+      }
       store<u8>(codes + (i << 3) + lane, <u8>code);
       store<f64>(errors + (i << 6) + (lane << 3), w - load<f64>(values + ((lane * levels + code) << 3)));
     }
@@ -205,8 +212,9 @@ export function blockErrors(errors: usize, weights: usize, codes: usize, columns
 
 /**
  * Coordinate descent on codes: from last column to first, each weight to the value that is best while all others stay.
- * `gradients` = matrix times `errors`, both kept up to date. Returns how many codes changed in the last sweep; stops at
- * a sweep without a change. Every change lowers `errors' h errors`.
+ * `gradients` = matrix times `errors`, both kept up to date. `prices` (f64 a code, or 0 for none): what a code costs
+ * beside its error. Returns how many codes changed in the last sweep; stops at a sweep without a change. Every change
+ * lowers `errors' h errors` and the prices together.
  */
 export function descend(
   codes: usize,
@@ -218,6 +226,7 @@ export function descend(
   values: usize,
   borders: usize,
   levels: usize,
+  prices: usize,
   sweeps: i32,
   steps: usize,
 ): i32 {
@@ -232,7 +241,8 @@ export function descend(
         const old = <usize>load<u8>(codes + (i << 3) + lane);
         const value = load<f64>(values + ((lane * levels + old) << 3));
         const t = value + load<f64>(gradients + (i << 6) + (lane << 3)) * inverse;
-        const code = search(borders + ((lane * levels) << 3), levels, t);
+        let code = search(borders + ((lane * levels) << 3), levels, t);
+        if (prices) code = cheaper(values + ((lane * levels) << 3), prices, levels, code, t, load<f64>(row + (i << 3)));
         let step: f64 = 0;
         if (code != old) {
           step = load<f64>(values + ((lane * levels + code) << 3)) - value;
@@ -251,6 +261,46 @@ export function descend(
     if (changes == 0) break;
   }
   return changes;
+}
+
+// From the nearest code on, up or down as long as `weight * (t - value)^2 + price` falls; the nearer one first.
+function cheaper(values: usize, prices: usize, levels: usize, nearest: usize, t: f64, weight: f64): usize {
+  let best = nearest;
+  let least = costOf(values, prices, nearest, t, weight);
+  for (let code = nearest; code > 0; code--) {
+    const cost = costOf(values, prices, code - 1, t, weight);
+    if (!(cost < least)) break;
+    least = cost;
+    best = code - 1;
+  }
+  for (let code = nearest + 1; code < levels; code++) {
+    const cost = costOf(values, prices, code, t, weight);
+    if (!(cost < least)) break;
+    least = cost;
+    best = code;
+  }
+  return best;
+}
+
+// @ts-ignore: decorator
+@inline
+function costOf(values: usize, prices: usize, code: usize, t: f64, weight: f64): f64 {
+  const d = t - load<f64>(values + (code << 3));
+  return weight * d * d + load<f64>(prices + (code << 3));
+}
+
+/** `prices` (f64 a code) = `price` times the bits of each code by how many of `count` codes (u8) are that one. */
+export function codePrices(prices: usize, codes: usize, count: usize, levels: usize, price: f64): void {
+  memory.fill(prices, 0, levels << 3);
+  for (let i: usize = 0; i < count; i++) {
+    const at = prices + (<usize>load<u8>(codes + i) << 3);
+    store<f64>(at, load<f64>(at) + 1);
+  }
+  for (let code: usize = 0; code < levels; code++) {
+    const at = prices + (code << 3);
+    // what no weight has costs what one in all would
+    store<f64>(at, price * (log2(<f64>count) - log2(max<f64>(1, load<f64>(at)))));
+  }
 }
 
 // @ts-ignore: decorator

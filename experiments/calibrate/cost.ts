@@ -1,36 +1,81 @@
-// Cost: capture and quantization of the OCR model in a process of its own, and the rank-k update alone.
+// Cost: the command line's `calibrate` and `compress` on the OCR model, each a process of its own, and the rank-k update alone.
 import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
+import { CALIBRATION_LINES, drawLines } from "../../examples/ocr/lines.ts";
+import { MODEL_PATH } from "../../examples/ocr/model.ts";
+import { prepareLines } from "../../examples/ocr/recognize.ts";
+import { safetensorsHead } from "../../src/container/safetensors.ts";
 import { calibrateScope, loadCalibrate } from "../../src/wasm/calibrate.ts";
+import { NOISE } from "./settings.ts";
 
-export interface Cost {
-  /** Reading the model, running it on the lines, summing up, statistics file: processor time of the process. */
-  readonly captureSeconds: number;
-  /** Codebooks and codes, container. */
-  readonly quantizeSeconds: number;
-  /** Largest resident set of the process, onnxruntime and rendering included. */
+/** What a command takes: processor time of all its threads, and the largest resident set. */
+interface Spent {
+  readonly seconds: number;
   readonly peakBytes: number;
 }
 
-/** Processor time so far, all threads: what a core alone would take, whoever else is on the machine. */
-export function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
+export interface Cost {
+  /** `wlq calibrate`: starting, reading the model, running it on the lines, summing up, statistics file. */
+  readonly capture: Spent;
+  /** The same with every line once more, with noise. */
+  readonly captureWithNoise: Spent;
+  /** `wlq compress`: codebooks and codes, container. */
+  readonly quantize: Spent;
 }
 
-/** Runs this program again with `--cost`, on one core where `taskset` is there, and reads what it prints. */
-export async function measureCost(): Promise<Cost> {
-  const [node, script] = [process.execPath, process.argv[1] as string];
-  const run = promisify(execFile);
-  const pinned = run("taskset", ["-c", "0", node, script, "--cost"]);
-  const { stdout } = await pinned.catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-    return run(node, [script, "--cost"]);
+const HOOK = `import { writeFileSync } from "node:fs";
+process.on("exit", () => {
+  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
+  const spent = { seconds: (userCPUTime + systemCPUTime) / 1e6, peakBytes: maxRSS * 1024 };
+  writeFileSync(process.env.WLQ_SPENT, JSON.stringify(spent));
+});`;
+
+/** Runs the commands on `count` lines, on one core where `taskset` is there. */
+export async function measureCost(count: number): Promise<Cost> {
+  const folder = await mkdtemp(join(tmpdir(), "wlq-cost-"));
+  const place = (name: string): string => join(folder, name);
+  const wlq = async (...args: string[]): Promise<Spent> => {
+    const env = { ...process.env, WLQ_SPENT: place("spent") };
+    const command = [
+      process.execPath,
+      "--import",
+      `data:text/javascript,${encodeURIComponent(HOOK)}`,
+      "dist/cli.js",
+      ...args,
+    ];
+    const run = promisify(execFile);
+    await run("taskset", ["-c", "0", ...command], { env }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      return run(command[0] as string, command.slice(1), { env });
+    });
+    return JSON.parse(await readFile(place("spent"), "utf8")) as Spent;
+  };
+  try {
+    await writeFile(place("lines.safetensors"), samples(count));
+    const lines = place("lines.safetensors");
+    const captureWithNoise = await wlq("calibrate", MODEL_PATH, lines, place("noisy"), "--noise", String(NOISE));
+    const capture = await wlq("calibrate", MODEL_PATH, lines, place("statistics"));
+    const how = ["--levels", "16", "--calibration", place("statistics")];
+    const quantize = await wlq("compress", MODEL_PATH, place("small.wlq.safetensors"), ...how);
+    return { capture, captureWithNoise, quantize };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Calibration lines as the command line reads them: one named tensor a run. */
+function samples(count: number): Uint8Array {
+  const inputs = prepareLines(drawLines({ ...CALIBRATION_LINES, count }));
+  const content = inputs.map(({ data }) => Buffer.from((data as Float32Array).buffer));
+  const tensors = inputs.map(({ dims }, i) => {
+    return { name: `${i}/x`, dtype: "F32" as const, shape: dims, byteLength: (content[i] as Buffer).length };
   });
-  return JSON.parse(stdout) as Cost;
+  return Buffer.concat([safetensorsHead(tensors, {}), ...content]);
 }
-
 // Columns and rows of a layer in the middle: 480 inputs, 128 rows a call as the observer makes them.
 const COLUMNS = 480;
 const ROWS = 128;

@@ -58,11 +58,15 @@ export async function openSubject(count: number): Promise<Subject> {
 }
 
 /** Statistics of the model's inputs on calibration lines. */
-export async function statisticsOf(model: Uint8Array<ArrayBuffer>, count: number): Promise<ArrayBuffer> {
+export async function statisticsOf(
+  model: Uint8Array<ArrayBuffer>,
+  count: number,
+  noise: number = 0,
+): Promise<ArrayBuffer> {
   ort.env.wasm.numThreads = 1;
   const feeds = prepareLines(drawLines({ ...CALIBRATION_LINES, count })).map((x) => ({ x }));
   const { sink, bytes } = collected();
-  await calibrate(ort, model.buffer, feeds, sink);
+  await calibrate(ort, model.buffer, feeds, sink, { noise });
   return bytes().buffer;
 }
 

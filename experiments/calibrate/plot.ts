@@ -8,7 +8,8 @@ const X_TICKS = [0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6];
 const Y_TICKS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 
 const FAMILIES = [
-  { name: "calibrated", colour: "#1f5fbf", of: ({ setting }: Row) => setting?.known === "all" },
+  { name: "with noise", colour: "#1f5fbf", of: ({ setting }: Row) => setting?.known === "noise" },
+  { name: "calibrated", colour: "#e08e0b", of: ({ setting }: Row) => setting?.known === "all" },
   { name: "diagonal", colour: "#2a9d8f", of: ({ setting }: Row) => setting?.known === "squares" },
   { name: "plain", colour: "#9a9a9a", of: ({ setting }: Row) => setting?.known === "nothing" },
   { name: "int affine", colour: "#c0392b", of: ({ affine }: Row) => affine !== undefined },
@@ -16,7 +17,7 @@ const FAMILIES = [
 
 /** Mean KL of all lines against entropy-coded bytes. */
 export function plotOf(rows: readonly Row[]): string {
-  const sizes = rows.map(({ entropyBytes }) => entropyBytes / 1e6);
+  const sizes = rows.map(({ bytes }) => bytes / 1e6);
   const [x0, x1] = [Math.min(...sizes) * 0.95, Math.max(...sizes) * 1.2];
   const kls = rows.map(({ kept }) => Math.max(1e-4, kept.all.meanKl));
   const [y0, y1] = [Math.min(...kls) * 0.8, Math.max(...kls) * 1.25];
@@ -32,7 +33,7 @@ export function plotOf(rows: readonly Row[]): string {
   for (const row of rows) {
     const family = FAMILIES.find((one) => one.of(row));
     if (!family) continue;
-    const [cx, cy] = [x(row.entropyBytes / 1e6), y(row.kept.all.meanKl)];
+    const [cx, cy] = [x(row.bytes / 1e6), y(row.kept.all.meanKl)];
     const perChannel = row.setting?.sharing === "channel" || row.affine?.per === "channel";
     const paint = perChannel ? `fill="white" stroke="${family.colour}"` : `fill="${family.colour}"`;
     parts.push(
@@ -47,7 +48,7 @@ export function plotOf(rows: readonly Row[]): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" font-family="system-ui, sans-serif" font-size="11" fill="#222">
 <title>Mean KL divergence from the float model against the size of the whole model; open circles: values or scales a channel</title>
 <rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>
-${text(WIDTH / 2, 22, "Mean KL to the float model, against entropy-coded size in MB (open: a codebook or a scale and zero point a channel)", "middle")}
+${text(WIDTH / 2, 22, "Mean KL to the float model, against size in MB (open: a codebook or a scale and zero point a channel)", "middle")}
 ${parts.join("\n")}
 <rect x="${BOX.left}" y="${BOX.top}" width="${BOX.right - BOX.left}" height="${BOX.bottom - BOX.top}" fill="none" stroke="#888"/>
 ${legend.join("\n")}

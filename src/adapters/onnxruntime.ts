@@ -8,7 +8,8 @@ import { type Segment, segmentsByteLength } from "../io/segment.ts";
 import { checkAborted, type Sink } from "../io/sink.ts";
 import { byteSource, type Resolve, type Source } from "../io/source.ts";
 import { loadCalibrate } from "../wasm/calibrate.ts";
-import { type FeedSource, isHeldOut, type Ort, type OrtSession, SESSION } from "./onnxruntime-session.ts";
+import { withNoise } from "./noise.ts";
+import { type FeedSource, type Feeds, isHeldOut, type Ort, type OrtSession, SESSION } from "./onnxruntime-session.ts";
 
 export { WlqError, type WlqErrorCode } from "../error.ts";
 export { type ComparedOutput, type CompareOptions, type CompareReport, compareModels } from "./onnxruntime-compare.ts";
@@ -36,6 +37,11 @@ export interface CalibrateOptions {
    * the memory, and twice the file. Default 0.
    */
   readonly heldOut?: number;
+  /**
+   * Every run once more with noise on its float32 inputs, this share of each one's standard deviation: for later inputs that
+   * are unlike the samples. Takes twice the runs. Default 0: none.
+   */
+  readonly noise?: number;
   /** Depthwise convolutions, too. Default false: they are small and gain nothing. */
   readonly depthwise?: boolean;
   /** Options of `InferenceSession.create`. Default: one Wasm thread's provider, errors alone in the log. */
@@ -68,11 +74,12 @@ export interface CalibrateReport {
 
 /** The defaults of {@link CalibrateOptions}. */
 export const CALIBRATE_DEFAULTS: Readonly<
-  Required<Pick<CalibrateOptions, "maxColumns" | "memory" | "heldOut" | "depthwise">>
+  Required<Pick<CalibrateOptions, "maxColumns" | "memory" | "heldOut" | "noise" | "depthwise">>
 > = {
   maxColumns: 4096,
   memory: 256 * 2 ** 20,
   heldOut: 0,
+  noise: 0,
   depthwise: false,
 };
 
@@ -95,7 +102,8 @@ export async function calibrate(
   const started = performance.now();
   try {
     await loadCalibrate();
-    const { resolve, onProgress, signal, heldOut = CALIBRATE_DEFAULTS.heldOut } = options;
+    const { resolve, onProgress, signal, heldOut, noise } = { ...CALIBRATE_DEFAULTS, ...options };
+    if (!(noise >= 0 && noise <= 10)) throw new RangeError(`noise must be from 0 to 10, got ${noise}`);
     if (!(heldOut >= 0 && heldOut <= 0.9)) throw new RangeError(`heldOut must be from 0 to 0.9, got ${heldOut}`);
     const opened = await onnx().open(byteSource(model), { resolve });
     const layers = chosen(opened, options);
@@ -180,9 +188,10 @@ async function observePass(
   model: OnnxModel,
   { layers, full }: Pass,
   feeds: FeedSource,
-  { session: sessionOptions = SESSION, signal, heldOut = CALIBRATE_DEFAULTS.heldOut }: CalibrateOptions,
+  options: CalibrateOptions,
   tell: () => void,
 ): Promise<LayerStatistics[]> {
+  const { session: sessionOptions = SESSION, signal, heldOut, noise } = { ...CALIBRATE_DEFAULTS, ...options };
   const names = [...new Set(layers.map(({ input }) => input))];
   // a layer may read an input of the model, which is no output
   const outputs = names.filter((name) => !model.isInput(name));
@@ -192,17 +201,22 @@ async function observePass(
   try {
     const observer = new Observer(layers, full);
     const others = heldOut > 0 ? new Observer(layers, full) : undefined;
-    let index = 0;
-    for await (const run of typeof feeds === "function" ? feeds() : feeds) {
+    const see = async (run: Feeds, by: Observer): Promise<void> => {
       checkAborted(signal);
-      const to = others && isHeldOut(index++, heldOut) ? others : observer;
       const values = (await session?.run(run, outputs)) ?? {};
       for (const { weight, input } of layers) {
         const value = values[input] ?? run[input];
         if (!value) throw new RangeError(`the feeds have no input "${input}"`);
-        to.observe(weight, { data: value.data as Float32Array, shape: value.dims });
+        by.observe(weight, { data: value.data as Float32Array, shape: value.dims });
       }
       for (const value of Object.values(values)) value.dispose?.();
+    };
+    let index = 0;
+    for await (const run of typeof feeds === "function" ? feeds() : feeds) {
+      const by = others && isHeldOut(index, heldOut) ? others : observer;
+      await see(run, by);
+      if (noise > 0 && by === observer) await see(withNoise(run, noise, index), observer);
+      index++;
       tell();
     }
     return layers.map(({ weight }) => ({

@@ -16,6 +16,8 @@ export interface CompensateOptions {
   readonly turns: number;
   /** Most sweeps of the descent a turn. */
   readonly sweeps: number;
+  /** What a bit of an entropy coder counts: 1 as much as the error that it could take away, 0 nothing. */
+  readonly rate: number;
   /** Whether values may be fitted anew: not those of a grid. */
   readonly fit: boolean;
   /** Values that stay: zero. */
@@ -70,6 +72,7 @@ export class Blocks {
   readonly borders: number;
   readonly small: number;
   readonly moments: number;
+  readonly prices: number;
   /** The group whose order is at hand, and whose matrix; -1: none. */
   arranged = -1;
   filled = -1;
@@ -113,6 +116,7 @@ export class Blocks {
     this.borders = scope.reserve(LANES * levels * 8);
     this.small = scope.reserve(Math.max(64, levels * 8));
     this.moments = scope.reserve((levels * levels + levels) * 8);
+    this.prices = scope.reserve(levels * 8);
     this.matrix = statistics.covariance ? scope.reserve(this.stride * this.stride * 8) : 0;
     scope.f32(this.weights, weights.length).set(weights);
   }
@@ -275,6 +279,14 @@ export class Blocks {
     const out = scope.f32(at, values.length).slice();
     scope.release(mark);
     return out;
+  }
+
+  /** What the codes as they are cost by `prices`. */
+  priceOfCodes(): number {
+    const prices = this.scope.f64(this.prices, this.levels);
+    let sum = 0;
+    for (const code of this.scope.u8(this.codes, this.outputs * this.columns)) sum += prices[code] as number;
+    return sum;
   }
 
   state(): State {

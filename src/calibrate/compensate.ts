@@ -20,6 +20,9 @@ export interface Compensated {
   readonly shift: Float32Array | undefined;
 }
 
+// A bit more a weight leaves a quarter of the error: its derivative, over the error.
+const STEEPNESS = 2 * Math.LN2;
+
 /** Chooses codes for `weights`, given a coding whose codebook was found before; `heldOut` only says what they are worth. */
 export function compensate(
   scope: CalibrateScope,
@@ -49,18 +52,25 @@ function choose(b: Blocks, heldOut: Moments | undefined): Compensated {
   const nearest = total((part) => round(b, part, false));
   let error = nearest;
   if (b.matrix) {
-    const before = b.state();
+    const rounded = b.state();
+    b.scope.f64(b.prices, b.levels).fill(0);
     error = total((part) => round(b, part, true));
+    if (b.options.rate > 0) {
+      price(b, error);
+      error = total((part) => round(b, part, true));
+    }
     for (let turn = 0; turn <= b.options.turns; turn++) {
       // on inputs with few directions the damping may cost more than the planes gain
       if (error > nearest) {
-        b.restore(before);
+        b.restore(rounded);
         error = nearest;
       }
       if (turn === b.options.turns) break;
       const last = b.state();
+      price(b, error);
+      const before = error + b.priceOfCodes();
       const refined = refine(b, parts);
-      if (!(refined < error)) {
+      if (!(refined + b.priceOfCodes() < before)) {
         b.restore(last);
         break;
       }
@@ -85,6 +95,12 @@ function choose(b: Blocks, heldOut: Moments | undefined): Compensated {
 
 function decibel(power: number, error: number): number | null {
   return error > 0 ? 10 * Math.log10(power / error) : null;
+}
+
+/** Prices of codes by how frequent they are now. */
+function price(b: Blocks, error: number): void {
+  const count = b.outputs * b.columns;
+  b.scope.kernels.codePrices(b.prices, b.codes, count, b.levels, (b.options.rate * STEEPNESS * error) / count);
 }
 
 /** The outputs' power. */
@@ -125,6 +141,7 @@ function round(b: Blocks, part: Part, planes: boolean): number {
       b.values,
       b.borders,
       b.levels,
+      factored && b.options.rate > 0 ? b.prices : 0,
       b.small,
     );
   });
@@ -171,6 +188,7 @@ function refine(b: Blocks, parts: readonly Part[]): number {
         b.values,
         b.borders,
         b.levels,
+        b.options.rate > 0 ? b.prices : 0,
         b.options.sweeps,
         b.small,
       );

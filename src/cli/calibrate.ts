@@ -17,6 +17,7 @@ export interface CalibrateFlags {
   readonly exclude?: RegExp | undefined;
   /** Share of the runs that are held out. */
   readonly heldOut?: number | undefined;
+  readonly noise?: number | undefined;
   readonly signal: AbortSignal;
   readonly onRun: (runs: number) => void;
 }
@@ -33,11 +34,12 @@ export async function runCalibrate(
   const source = await fileSource(model);
   const folder = folderResolver(model);
   try {
-    const { include, exclude, heldOut, signal, onRun } = flags;
+    const { include, exclude, heldOut, noise, signal, onRun } = flags;
     return await calibrate(ort, source, () => feedsOf(files, ort), fileSink(output), {
       ...(include ? { include } : {}),
       ...(exclude ? { exclude } : {}),
       ...(heldOut === undefined ? {} : { heldOut }),
+      ...(noise === undefined ? {} : { noise }),
       resolve: (name) => folder.resolve(name),
       onProgress: ({ runs }) => onRun(runs),
       signal,

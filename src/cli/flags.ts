@@ -38,6 +38,8 @@ const OPTIONS = {
   importance: { type: "string" },
   calibration: { type: "string" },
   "held-out": { type: "string" },
+  noise: { type: "string" },
+  rate: { type: "string" },
   logits: { type: "boolean" },
   include: { type: "string" },
   exclude: { type: "string" },
@@ -65,6 +67,10 @@ export interface CommandLine {
   readonly calibration: string | undefined;
   /** Share of sample inputs that choose no codes. */
   readonly heldOut: number | undefined;
+  /** Share of the inputs' standard deviation. */
+  readonly noise: number | undefined;
+  /** What a bit counts when calibration chooses codes. */
+  readonly rate: number | undefined;
   /** Whether outputs are logits. */
   readonly logits: boolean;
   /** A size, as it was written. */
@@ -114,6 +120,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     importance: values.importance,
     calibration: values.calibration,
     heldOut: decimal("held-out", values["held-out"]),
+    noise: decimal("noise", values.noise),
+    rate: decimal("rate", values.rate),
     logits: values.logits ?? false,
     targetSize: values["target-size"],
     planFile: values.plan,
@@ -251,8 +259,12 @@ How weights are quantized
                            those where an error would cost most; not for onnx
   --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw;
                            with a target size or for plan: levels, too
+  --rate R                 with --calibration: what a bit of an entropy-coded container counts when codes are chosen: 1 as
+                           much as the error that it takes away (default 0, nothing)
   --held-out SHARE         for calibrate: this share of the inputs (0.2) chooses no codes but tells how well the chosen
                            do on others; for compare: only those inputs
+  --noise SHARE            for calibrate: each input once more with noise, this share (0.6) of its standard deviation,
+                           so that inputs unlike the samples do better
   --logits                 for compare: outputs are compared behind a softmax, too
   --importance FILE        what an error in each weight costs: tensors of the same names, of the same shapes or
                            shapes that broadcast to them (squared gradients; a mean square per input)

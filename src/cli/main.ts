@@ -115,8 +115,10 @@ async function runCompress(line: CommandLine, signal: AbortSignal): Promise<numb
       ...files,
       ...(plan ? { plan } : {}),
       ...(importance ? { importance } : {}),
-      ...(statistics ? { calibration: calibration(statistics) } : {}),
       ...(line.threads === 1 ? {} : { threads: threads(line.threads) }),
+      ...(statistics
+        ? { calibration: calibration(statistics, line.rate === undefined ? {} : { rate: line.rate }) }
+        : {}),
       companion: (name) => (line.dryRun ? discardSink() : companionSink(input, output, name, used)),
     });
     view.stop();
@@ -255,9 +257,9 @@ async function runCalibration(line: CommandLine, signal: AbortSignal): Promise<n
   }
   await checkOutput(model as string, output, line.dryRun);
   const { include, exclude } = line.compress;
-  const { heldOut } = line;
+  const { heldOut, noise } = line;
   const report = await countingRuns(line, (onRun) =>
-    runCalibrate(model as string, inputs as string, output, { include, exclude, heldOut, signal, onRun }),
+    runCalibrate(model as string, inputs as string, output, { include, exclude, heldOut, noise, signal, onRun }),
   );
   return line.json ? sayJson(report) : say(calibrateText(output, report));
 }

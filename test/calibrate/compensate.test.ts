@@ -17,7 +17,16 @@ import { memorySink } from "../memory-sink.ts";
 import { errorOf, gptq, leastError, nearest } from "../reference/compensate.ts";
 
 ort.env.wasm.numThreads = 1;
-const OPTIONS = { damping: 0.01, independent: 0, sweeps: 4, fit: true, pins: [], shiftable: false, format: 0 } as const;
+const OPTIONS = {
+  damping: 0.01,
+  independent: 0,
+  sweeps: 4,
+  rate: 0,
+  fit: true,
+  pins: [],
+  shiftable: false,
+  format: 0,
+} as const;
 const random = new Random(21);
 
 /** Statistics of inputs that depend on each other, and the damped second moment. */
@@ -169,13 +178,44 @@ test("few samples say little: shrinkage is the estimator's formula, and codes ho
   expect(errorOn(many, 1)).toBeLessThan(0.9 * errorOn(many, 0));
 });
 
+/** Bits a code by how often each is there. */
+function entropyOf(codes: Uint8Array): number {
+  const counts = new Map<number, number>();
+  for (const code of codes) counts.set(code, (counts.get(code) ?? 0) + 1);
+  return [...counts.values()].reduce((sum, n) => sum + (n / codes.length) * Math.log2(codes.length / n), 0);
+}
+
+test("bits that count: fewer of them, the more they count, for less error than levels that are left out", async () => {
+  await initCalibrate({});
+  const [statistics] = await layerOf(24, 60, 400);
+  const weights = random.normals(24 * 60);
+  const coding = await codingOf(weights, [24, 60], 16);
+  const at = (rate: number): { bits: number; sqnrDb: number; nearestDb: number } => {
+    const { codes, output } = compensate(calibrateScope(), statistics, weights, coding, { ...OPTIONS, turns: 2, rate });
+    return { bits: entropyOf(codes), ...(output as { sqnrDb: number; nearestDb: number }) };
+  };
+  const [none, one, four] = [at(0), at(1), at(4)];
+  expect(one.bits).toBeLessThan(none.bits);
+  expect(four.bits).toBeLessThan(one.bits - 0.05);
+  for (const { sqnrDb, nearestDb } of [none, one, four]) expect(sqnrDb).toBeGreaterThanOrEqual(nearestDb);
+  // 6.02 dB a bit is what levels give
+  expect(none.sqnrDb - four.sqnrDb).toBeLessThan(6.02 * (none.bits - four.bits));
+});
+
+const WAYS = [
+  [{}, 0],
+  [{ granularity: "channel" }, 0],
+  [{ scale: "channel" }, 0],
+  [{ scale: "channel" }, 1],
+] as const;
+
 test("scalar and SIMD give the same bytes, for every way to share values", async () => {
   const [statistics] = await layerOf(13, 45, 200);
   const weights = random.normals(13 * 45);
   const results = [];
   for (const build of builds) {
     await initCalibrate({ calibrate: wasmBytes(`calibrate.${build}`) });
-    for (const ways of [{}, { granularity: "channel" }, { scale: "channel" }] as const) {
+    for (const [ways, rate] of WAYS) {
       const { codebook, granularity, axis, groupSize, scale } = await quantize(
         { data: weights, shape: [13, 45] },
         { levels: 8, ...ways },
@@ -189,12 +229,17 @@ test("scalar and SIMD give the same bytes, for every way to share values", async
         shape: [13, 45],
         ...(scale ? { scale } : {}),
       };
-      const got = compensate(calibrateScope(), statistics, weights, coding, { ...OPTIONS, shiftable: true, turns: 2 });
+      const got = compensate(calibrateScope(), statistics, weights, coding, {
+        ...OPTIONS,
+        shiftable: true,
+        turns: 2,
+        rate,
+      });
       expect(got.output.sqnrDb).toBeGreaterThan((got.output.nearestDb as number) + 2);
       results.push([got.codebook, got.codes, got.scale ?? 0, got.shift ?? 0]);
     }
   }
-  sameBits(results.slice(3).flat() as Float32Array[], results.slice(0, 3).flat() as Float32Array[]);
+  sameBits(results.slice(4).flat() as Float32Array[], results.slice(0, 4).flat() as Float32Array[]);
 });
 
 /** Two convolutions, one with a bias, and a product with an Add behind it and one without. */
@@ -277,6 +322,7 @@ test("what contradicts itself is refused", async () => {
   expect(() => calibration(new ArrayBuffer(8), { damping: 2 })).toThrow(/damping must be from 0 to 1, got 2/);
   const run = (options: object): Promise<unknown> =>
     compress(bytes, memorySink().sink, { formats: [onnx()], minSize: 1, ...options });
+  expect(() => calibration(new ArrayBuffer(8), { rate: -1 })).toThrow(/rate must be from 0 to 16, got -1/);
   await expect(run({ calibration: calibration(bytes) })).rejects.toMatchObject({ code: expect.any(String) });
   const observer = await createObserver({ c1: { shape: [24, 8, 1, 3] } });
   const out = memorySink();

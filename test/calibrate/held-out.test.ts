@@ -68,7 +68,16 @@ describe.each([true, false])("the model can take a shift: %s", (shiftable) => {
     const shape = [outputs, columns];
     const { codebook, granularity, axis, groupSize } = await quantize({ data: weights, shape }, { levels });
     const coding = { codebook, granularity, axis, groupSize, levels, shape };
-    const options = { damping: 0.01, independent: 0, turns: 1, sweeps: 2, fit: true, pins: [], format: 0 } as const;
+    const options = {
+      damping: 0.01,
+      independent: 0,
+      turns: 1,
+      sweeps: 2,
+      rate: 0,
+      fit: true,
+      pins: [],
+      format: 0,
+    } as const;
     const made = compensate(calibrateScope(), statistics, weights, coding, { ...options, shiftable }, heldOut);
 
     let [power, error] = [0, 0];

@@ -162,6 +162,28 @@ test("onnxruntime: what the layers of a graph see, in one pass or several", asyn
   expect((await once.read("w2")).square).toEqual((await read.read("w2")).square);
 });
 
+test("noise: every run once more, wider by as much as was asked for, and the same each time", async () => {
+  const run = async (noise: number, heldOut = 0): Promise<Uint8Array<ArrayBuffer>> => {
+    const out = memorySink();
+    const report = await calibrate(ort, bytes, feeds, out.sink, { noise, heldOut });
+    expect(report.runs).toBe(3);
+    return out.bytes();
+  };
+  const [plain, noisy] = [await run(0), await run(0.5)];
+  const [before, after] = await Promise.all(
+    [plain, noisy].map(async (file) => (await StatisticsFile.open(file)).read("w1")),
+  );
+  expect(after?.samples).toBe(2 * (before?.samples as number));
+  // half of the samples have 1.25 times the power
+  const power = (square: Float32Array = new Float32Array(0)): number => square.reduce((sum, x) => sum + x, 0);
+  expect(power(after?.square) / power(before?.square)).toBeCloseTo(1.125, 1);
+  expect(Buffer.compare(await run(0.5), noisy)).toBe(0);
+  // runs that are held out are not repeated
+  const held = await StatisticsFile.open(await run(0.5, 0.4));
+  expect((await held.read("w2")).samples).toBe(4);
+  await expect(run(-1)).rejects.toThrow(/noise must be from 0 to 10, got -1/);
+});
+
 test("no layer, no inputs, a signal", async () => {
   const { sink, state } = memorySink();
   await expect(calibrate(ort, bytes, [], sink)).rejects.toMatchObject({ code: "unsupported" });
