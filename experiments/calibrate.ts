@@ -48,7 +48,12 @@ async function main(): Promise<void> {
   for (const setting of SETTINGS) {
     progress(settingText(setting));
     const name = settingText(setting);
-    const made = await quantized(model, setting.known === "noise" ? noisy : statistics, depthwise, setting);
+    const made = await quantized(
+      model,
+      setting.known === "noise" || setting.known === "bits" ? noisy : statistics,
+      depthwise,
+      setting,
+    );
     const plain = setting.known === "nothing" || setting.known === "squares";
     const known = plain ? before?.rows.find((row) => row.name === name) : undefined;
     rows.push({ name, setting, bytes: made.bytes, kept: known?.kept ?? (await subject.keptBy(made.dense)) });

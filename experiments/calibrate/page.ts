@@ -1,6 +1,6 @@
 // Page: docs/results/calibrate.md, written from the results alone.
 import { megabytes, percent, type Results, type Row } from "./results.ts";
-import { NOISE } from "./settings.ts";
+import { NOISE, RATE } from "./settings.ts";
 
 const COMMANDS = {
   capture: "calibrate",
@@ -21,8 +21,7 @@ itself reads ${percent(floatAccuracy.seen)} and ${percent(floatAccuracy.unseen)}
     `- **plain**: optimal codebooks for the weights. **diagonal**: weighted by the mean square of each input (\`--importance\`).
   **calibrated**: \`--calibration\`. **With noise**: each calibration line was seen once more with noise of ${NOISE} of its pixels'
   deviation, \`wlq calibrate --noise ${NOISE}\`.
-- **Bits count** in 16 levels a layer alone, calibrated (\`rate: 1.5\`), since a size was asked of it; elsewhere codes are chosen for
-  the error.
+- **Bits counted**: \`--rate ${RATE}\`, codes are chosen for error and bits; elsewhere for the error alone.
 - **Depthwise convolutions** have 256 levels everywhere, 8 bits a channel in the affine models.
 - **Affine**: even steps with a zero point, the weights rounded to the nearest; a float32 scale each.
 - **MB** is the whole container as \`compress\` writes it, codes entropy-coded; of affine models the codes at the order-0 entropy

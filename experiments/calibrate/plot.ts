@@ -8,7 +8,11 @@ const X_TICKS = [0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6];
 const Y_TICKS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 
 const FAMILIES = [
-  { name: "with noise", colour: "#1f5fbf", of: ({ setting }: Row) => setting?.known === "noise" },
+  {
+    name: "with noise",
+    colour: "#1f5fbf",
+    of: ({ setting }: Row) => setting?.known === "noise" || setting?.known === "bits",
+  },
   { name: "calibrated", colour: "#e08e0b", of: ({ setting }: Row) => setting?.known === "all" },
   { name: "diagonal", colour: "#2a9d8f", of: ({ setting }: Row) => setting?.known === "squares" },
   { name: "plain", colour: "#9a9a9a", of: ({ setting }: Row) => setting?.known === "nothing" },

@@ -34,7 +34,7 @@ export async function quantized(
     ...SHARING[sharing],
     tensors: [depthwiseRule(depthwise)],
     ...(known === "squares" ? { importance: statistics } : {}),
-    ...(known === "all" || known === "noise"
+    ...(known === "all" || known === "noise" || known === "bits"
       ? { calibration: calibration(statistics, { rate: rateOf(setting) }) }
       : {}),
   };

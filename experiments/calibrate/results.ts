@@ -2,7 +2,7 @@
 import type { AffineSetting } from "./affine.ts";
 import type { Cost } from "./cost.ts";
 import type { Half, Kept } from "./model.ts";
-import { COST_GOALS, GOALS, KNOWN, type Setting } from "./settings.ts";
+import { COST_GOALS, GOALS, type Goal, KNOWN, type Setting } from "./settings.ts";
 
 /** One way to quantize and what came of it. */
 export interface Row {
@@ -53,12 +53,18 @@ export const affineText = ({ bits, per }: AffineSetting): string =>
 export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
+/** Where a size was asked, the setting that counts bits is judged beside the one that does not. */
+const judged = (goal: Goal): Setting[] =>
+  (goal.bytes === undefined ? (["noise"] as const) : (["noise", "bits"] as const)).map((known) => {
+    return { sharing: goal.sharing, levels: goal.levels, known };
+  });
+
 export function verdictsOf(rows: readonly Row[], cost: Cost, gflops: number): Verdict[] {
   const list: Verdict[] = [];
   const add = (what: string, goal: string, measured: string, held: boolean): void =>
     void list.push({ what, goal, measured, held });
-  for (const { sharing, levels, characters, meanKl, bytes } of GOALS) {
-    const setting: Setting = { sharing, levels, known: "noise" };
+  const pairs = GOALS.flatMap((goal) => judged(goal).map((setting) => ({ ...goal, setting })));
+  for (const { setting, characters, meanKl, bytes } of pairs) {
     const row = rows.find((one) => one.setting && settingText(one.setting) === settingText(setting));
     if (!row) continue;
     const { all } = row.kept;

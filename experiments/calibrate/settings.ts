@@ -5,7 +5,7 @@ import type { TensorRule } from "../../src/select.ts";
 export type Sharing = "layer" | "channel";
 
 /** What is known of the inputs when codes are chosen. */
-export type Known = "nothing" | "squares" | "all" | "noise";
+export type Known = "nothing" | "squares" | "all" | "noise" | "bits";
 
 export interface Setting {
   readonly sharing: Sharing;
@@ -24,21 +24,27 @@ export const KNOWN: Readonly<Record<Known, string>> = {
   squares: "diagonal",
   all: "calibrated",
   noise: "calibrated with noise",
+  bits: "calibrated with noise, bits counted",
 };
 
 /** Noise on each line's second run, over the deviation of its pixels. */
 export const NOISE = 0.7;
 
-/** What a bit counts when codes are chosen: only the setting of which a size is asked gives error away for bytes. */
-export function rateOf({ sharing, levels }: Setting): number {
-  return sharing === "layer" && levels === 16 ? 1.5 : 0;
-}
-
-export const SETTINGS: readonly Setting[] = (["layer", "channel"] as const).flatMap((sharing) =>
+const ALL: readonly Setting[] = (["layer", "channel"] as const).flatMap((sharing) =>
   [16, 8].flatMap((levels) =>
     (["nothing", "squares", "all", "noise"] as const).map((known) => ({ sharing, levels, known })),
   ),
 );
+
+/** Only where a size was asked of it does a setting give error away for bytes. */
+export const SETTINGS: readonly Setting[] = [...ALL, { sharing: "layer", levels: 16, known: "bits" }];
+
+/** What a bit counts with `bits`. */
+export const RATE = 1.6;
+
+export function rateOf({ known }: Setting): number {
+  return known === "bits" ? RATE : 0;
+}
 
 /** Depthwise convolutions get 256 levels in every setting, so that all leave the same to compare. */
 export function depthwiseRule(names: readonly string[]): TensorRule {
