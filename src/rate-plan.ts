@@ -2,7 +2,7 @@
 
 import { sqnrOf } from "./codebook.ts";
 import type { Clustered } from "./coded.ts";
-import { cluster, outputFiles } from "./compress.ts";
+import { cluster, fulfil, outputFiles } from "./compress.ts";
 import { power2 } from "./ecsq.ts";
 import { loadEntropyCoder } from "./entropy-coder.ts";
 import { WlqError } from "./error.ts";
@@ -12,6 +12,7 @@ import { segmentsByteLength } from "./io/segment.ts";
 import { checkAborted } from "./io/sink.ts";
 import type { QuantizePlan } from "./options.ts";
 import type { Plan, PlannedTensor, PlanTarget } from "./plan.ts";
+import { pointsAt } from "./rate-curve.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 import { WeightReader } from "./weights.ts";
@@ -25,6 +26,8 @@ const AIM_DB = 0.01;
 const NEAR_DB = 0.03;
 const MOST_TRIALS = 16;
 const SAMPLE = 65536;
+// Prices at which curves are looked at: half a bit apart.
+const LOOKS = [0.25, 0.5, 1, 2, 4];
 
 /** What is to be planned. */
 export interface RateTask {
@@ -42,8 +45,8 @@ export interface RateTask {
   tell(tensor: string, done: number, total: number): void;
 }
 
-/** All tensors at one price: their codebooks, their exact sizes, and what is lost. */
-interface Trial {
+/** What one price costs and loses. */
+interface Cost {
   readonly price: number;
   /** Of the whole output. */
   readonly bytes: number;
@@ -51,19 +54,36 @@ interface Trial {
   readonly bits: number;
   readonly error: number;
   readonly signal: number;
+}
+
+/** All tensors at one price: their codebooks, their exact sizes, and what is lost. */
+interface Trial extends Cost {
   readonly coded: ReadonlyMap<string, Clustered>;
   readonly sizes: ReadonlyMap<string, number>;
 }
 
 /**
  * At the optimum a bit saves as much error in every tensor, so one price is all there is to choose. Sizes are those of the
- * codes, found by coding them, at every price that is tried: mostly three, since a bit is worth 6.02 dB almost everywhere.
+ * codes, found by coding them, at every price that is tried: mostly one, since a look at all curves has found it nearly.
  */
 export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan> {
   const weights = task.work.reduce((sum, { entry }) => sum + countElements(entry.shape), 0);
+  const start = await curvePrice(task, target, weights, await firstPrice(task, target, weights));
+  const { best, trials } = await search(task, target, weights, start);
+  if (!best) throw refusal(target, trials, weights);
+  return planOf(task, target, best, trials, weights);
+}
+
+/** Prices, each nearer to the target than the one before, and the best that keeps it. */
+async function search(
+  task: RateTask,
+  target: PlanTarget,
+  weights: number,
+  start: number,
+): Promise<{ best: Trial | undefined; trials: Trial[] }> {
   const { kernels } = task.scope;
   /** How many bits a weight too many, and whether it will do. */
-  const judge = ({ bytes, bits, error, signal }: Trial): { excess: number; kept: boolean; near: boolean } => {
+  const judge = ({ bytes, bits, error, signal }: Cost): { excess: number; kept: boolean; near: boolean } => {
     if (target.sqnrDb !== undefined) {
       // not by Math.log10: engines differ, and the price is part of the output
       const db = error > 0 ? (DB_PER_BIT / 2) * kernels.binaryLogarithm(signal / error) : Number.POSITIVE_INFINITY;
@@ -79,7 +99,7 @@ export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan
   let low = 0;
   let high = Number.POSITIVE_INFINITY;
   let best: Trial | undefined;
-  let price = await firstPrice(task, target, weights);
+  let price = start;
   while (trials.length < MOST_TRIALS) {
     const before = trials.at(-1);
     const trial = await tryPrice(task, price, trials.length, weights);
@@ -87,20 +107,65 @@ export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan
     const { excess, kept, near } = judge(trial);
     if (kept && (!best || (target.sqnrDb === undefined ? trial.error < best.error : trial.bytes < best.bytes)))
       best = trial;
-    if (near) break;
     if (excess > 0) low = price;
     else high = price;
-    // nothing to gain beyond the ends of what codebooks can do
-    if (before && before.bytes === trial.bytes && before.error === trial.error && !(low > 0 && high < 1e300)) break;
     let next = price * exp2(2 * excess);
     if (low > 0 && high < Number.POSITIVE_INFINITY) {
       if (high < low * 1.0002) break;
       if (!(next > low && next < high) || trials.length % 3 === 0) next = Math.sqrt(low) * Math.sqrt(high);
     }
     price = Math.max(1e-300, Math.min(1e300, next));
+    // nothing to gain beyond the ends of what codebooks can do
+    if (near || (before && before.bytes === trial.bytes && before.error === trial.error && !(low > 0 && high < 1e300)))
+      break;
   }
-  if (!best) throw refusal(target, trials, weights);
-  return planOf(task, target, best, trials, weights);
+  return { best, trials };
+}
+
+/**
+ * Where the sum of all tensors' curves meets the target, about `price`: before the scales are fitted, so it is nearly the
+ * price that is looked for, at a quarter of what a trial takes. Tensors with a codebook a channel or group have none.
+ */
+async function curvePrice(task: RateTask, target: PlanTarget, weights: number, price: number): Promise<number> {
+  const { scope, model, work, importance, sensitivities, signal } = task;
+  if (work.some(({ plan }) => plan.granularity !== "tensor")) return price;
+  const plain = model.tensors.reduce((sum, t) => sum + t.byteLength, 0) - bytesOf(work);
+  const sums = LOOKS.map(() => ({ bits: 0, error: 0 }));
+  let power = 0;
+  for (const { entry, plan } of work) {
+    checkAborted(signal);
+    const s = sensitivities[entry.name] ?? 1;
+    const weigher = importance?.(entry);
+    const lambdas = LOOKS.map((look) => lambdaOf(price * look, s));
+    try {
+      const found = await fulfil(scope, entry, plan, weigher, pointsAt(scope, plan, lambdas, !!weigher), signal);
+      power += s * found.signal;
+      found.points.forEach(({ bits, error }, i) => {
+        const sum = sums[i] as { bits: number; error: number };
+        sum.bits += bits;
+        sum.error += s * error;
+      });
+    } catch (fault) {
+      // whether it may stay as it is, a trial decides
+      if (!(fault instanceof WlqError && fault.code === "non-finite")) throw fault;
+    }
+  }
+  const log = (x: number): number => scope.kernels.binaryLogarithm(x);
+  const excess = sums.map(({ bits, error }) => {
+    if (target.sqnrDb !== undefined) return log(power / error) / 2 - (target.sqnrDb + AIM_DB) / DB_PER_BIT;
+    const most = target.bytes === undefined ? (target.bitsPerWeight as number) * weights : (target.bytes - plain) * 8;
+    return (bits - AIM * most) / weights;
+  });
+  return price * exp2(rootOf(excess));
+}
+
+/** Where what is given at -2, -1, 0, 1 and 2 is 0, by the parabola through the nearest three. */
+function rootOf([a = 0, b = 0, c = 0, d = 0, e = 0]: readonly number[]): number {
+  const [first, low, mid, high] = b < 0 ? [-1, a, b, c] : d > 0 ? [1, c, d, e] : [0, b, c, d];
+  const slope = (high - low) / 2;
+  const bend = (high - 2 * mid + low) / 2;
+  const root = (2 * mid) / (-slope + Math.sqrt(Math.max(0, slope * slope - 4 * mid * bend)));
+  return Number.isFinite(root) ? first + Math.max(-3, Math.min(3, root)) : 0;
 }
 
 function refusal(target: PlanTarget, trials: readonly Trial[], weights: number): WlqError {

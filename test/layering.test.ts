@@ -104,6 +104,7 @@ const STAGES = names(
   "curve",
   "decode",
   "ecsq",
+  "rate-curve",
   "scale",
   "select",
   "weights",
@@ -191,6 +192,9 @@ const ALLOWED: Readonly<Record<string, string>> = {
   "src/cluster.ts -> src/ecsq.ts": "one of the ways to a codebook, large enough for a file of its own",
   "src/curve.ts -> src/atoms.ts": "the weighted points that it works on",
   "src/ecsq.ts -> src/atoms.ts": "the weighted points that it works on",
+  "src/rate-curve.ts -> src/atoms.ts": "the weighted points that it works on",
+  "src/rate-curve.ts -> src/ecsq.ts": "the curve that it takes points of",
+  "src/rate-curve.ts -> src/scale.ts": "a look at w / s, before scales are fitted",
   "src/scale.ts -> src/cluster.ts": "scales and the shared codebook are found in turns: one contains the other",
   "src/weights.ts -> src/channels.ts": "reading a channel that lies scattered is a part of reading weights",
 };
