@@ -61,6 +61,20 @@ export interface Plan {
   readonly warnings: readonly string[];
 }
 
+/** Which of the three a target is; RangeError where it is none, or more. */
+export function kindOf(target: PlanTarget): "bytes" | "bitsPerWeight" | "sqnrDb" {
+  const given = Object.entries(target).filter(([, value]) => value !== undefined);
+  const [entry] = given;
+  if (given.length !== 1 || !entry || !["bytes", "bitsPerWeight", "sqnrDb"].includes(entry[0])) {
+    throw new RangeError("a target is one of bytes, bitsPerWeight and sqnrDb");
+  }
+  const [kind, value] = entry;
+  if (!(typeof value === "number" && value > 0 && value < Number.POSITIVE_INFINITY)) {
+    throw new RangeError(`${kind} must be positive, got ${value}`);
+  }
+  return kind as "bytes" | "bitsPerWeight" | "sqnrDb";
+}
+
 /** A plan from outside, checked as far as applying it needs. Throws `malformed`. */
 export function checkPlan(data: unknown): Plan {
   const plan = data as Plan;

@@ -2,8 +2,10 @@
 import { fewestBytes, frontier, leastError, type Option } from "./allocate.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Coding, codebookGroups, groupingOf, sqnrOf } from "./codebook.ts";
-import { type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
+import { cluster, type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
 import { type Curve, curveGroups, curveRun } from "./curve.ts";
+import { power2 } from "./ecsq.ts";
+import { loadEntropyCoder } from "./entropy-coder.ts";
 import { WlqError } from "./error.ts";
 import type { Model, TensorEntry } from "./formats/format.ts";
 import { segmentsByteLength } from "./io/segment.ts";
@@ -13,13 +15,15 @@ import { openImportance, openModel } from "./open.ts";
 import type { QuantizePlan } from "./options.ts";
 import { outputCurve, overItsSignal } from "./output-curve.ts";
 import { type Passes, wholeRun } from "./passes.ts";
-import type { Plan, PlannedTensor, PlanTarget, TradeOff } from "./plan.ts";
-import { planRate } from "./rate-plan.ts";
+import { kindOf, type Plan, type PlannedTensor, type PlanTarget, type TradeOff } from "./plan.ts";
+import { pointsAt } from "./rate-curve.ts";
+import type { RateHost } from "./rate-plan.ts";
 import { normalizedRun } from "./scale.ts";
 import { ruleFor, type SelectOptions } from "./select.ts";
 import { countElements } from "./tensor.ts";
 import { type EncodeScope, encodeBinary, encodeScope } from "./wasm/encode.ts";
 import { loadWork } from "./wasm/work.ts";
+import { WeightReader } from "./weights.ts";
 import { workOn } from "./work.ts";
 
 export interface PlanOptions extends Omit<SelectOptions, "levels" | "bits">, FileOptions {
@@ -44,6 +48,22 @@ const LADDER = [2, 3, 4, 5, 6, 7, 8, 10, 14, 16, 21, 32, 35, 64, 73, 128, 215, 2
 const POINTS = 24;
 // How far below its target a size may end.
 const NEAR = 0.99;
+
+/** What planning by the price of a bit, which is loaded when it is wanted, needs of others. */
+const RATE_HOST: RateHost = {
+  checkAborted,
+  cluster,
+  countElements,
+  fulfil,
+  loadEntropyCoder,
+  outputFiles,
+  pointsAt,
+  power2,
+  segmentsByteLength,
+  sqnrOf,
+  WeightReader,
+  WlqError,
+};
 
 /** A tensor to be planned: what each number of levels costs. */
 interface Candidate {
@@ -97,7 +117,11 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
     const tell = (tensor: string, at: number, of: number) =>
       onProgress?.({ phase: "cluster", tensor, done: at, total: of });
     const { nonFinite = "error" } = options;
-    return planRate({ scope, model, work, kept, nonFinite, importance, sensitivities, warnings, signal, tell }, target);
+    const { planRate } = await import("./rate-plan.ts");
+    return planRate(
+      { host: RATE_HOST, scope, model, work, kept, nonFinite, importance, sensitivities, warnings, signal, tell },
+      target,
+    );
   }
   const candidates: Candidate[] = [];
   // biases that calibration puts in take room
@@ -137,19 +161,6 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
   await sizes.fill();
   const { picks, bytes } = await solve(target, kind, candidates, sizes);
   return resultOf(target, to, model, candidates, picks, bytes, kept, warnings);
-}
-
-function kindOf(target: PlanTarget): "bytes" | "bitsPerWeight" | "sqnrDb" {
-  const given = Object.entries(target).filter(([, value]) => value !== undefined);
-  const [entry] = given;
-  if (given.length !== 1 || !entry || !["bytes", "bitsPerWeight", "sqnrDb"].includes(entry[0])) {
-    throw new RangeError("a target is one of bytes, bitsPerWeight and sqnrDb");
-  }
-  const [kind, value] = entry;
-  if (!(typeof value === "number" && value > 0 && value < Number.POSITIVE_INFINITY)) {
-    throw new RangeError(`${kind} must be positive, got ${value}`);
-  }
-  return kind as "bytes" | "bitsPerWeight" | "sqnrDb";
 }
 
 function selectOf(options: PlanOptions): SelectOptions {
