@@ -48,6 +48,8 @@ export interface Plan {
   readonly to: "container" | "onnx";
   /** `auto` where sizes are those of entropy-coded codes; absent: of codes of one width. */
   readonly entropy?: "auto";
+  /** Errors were weighed beside the weights of their tensor, also in `sqnrDb` below; absent: all alike. */
+  readonly weighting?: "relative";
   readonly target: PlanTarget;
   /** What to expect of the whole output. */
   readonly bytes: number;

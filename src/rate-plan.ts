@@ -11,10 +11,10 @@ import type { segmentsByteLength } from "./io/segment.ts";
 import type { checkAborted } from "./io/sink.ts";
 import type { QuantizePlan } from "./options.ts";
 import type { Plan, PlannedTensor, PlanTarget } from "./plan.ts";
+import type { meanSquare } from "./power.ts";
 import type { pointsAt } from "./rate-curve.ts";
-import type { countElements, FloatDtype } from "./tensor.ts";
+import type { countElements } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
-import type { WeightReader } from "./weights.ts";
 import type { Work } from "./work.ts";
 
 const DB_PER_BIT = 6.020599913279624;
@@ -35,12 +35,12 @@ export interface RateHost {
   readonly countElements: typeof countElements;
   readonly fulfil: typeof fulfil;
   readonly loadEntropyCoder: typeof loadEntropyCoder;
+  readonly meanSquare: typeof meanSquare;
   readonly outputFiles: typeof outputFiles;
   readonly pointsAt: typeof pointsAt;
   readonly power2: typeof power2;
   readonly segmentsByteLength: typeof segmentsByteLength;
   readonly sqnrOf: typeof sqnrOf;
-  readonly WeightReader: typeof WeightReader;
   readonly WlqError: typeof WlqError;
 }
 
@@ -219,22 +219,8 @@ async function firstPrice(task: RateTask, target: PlanTarget, weights: number): 
   let counted = 0;
   for (const { entry } of work) {
     const count = host.countElements(entry.shape);
-    const n = Math.min(SAMPLE, count);
-    const mark = scope.mark();
-    const at = scope.reserve(n * 4);
-    const costAt = scope.reserve(n * 4);
-    await new host.WeightReader(scope, entry, entry.dtype as FloatDtype).load(at, 0, n);
-    const weigher = importance?.(entry);
-    if (weigher) await new host.WeightReader(scope, weigher, weigher.dtype).load(costAt, 0, n);
-    else scope.f32(costAt, n).fill(1);
-    const cost = scope.f32(costAt, n);
-    let squares = 0;
-    scope.f32(at, n).forEach((x, i) => {
-      const square = (cost[i] as number) * x * x;
-      if (square < Number.POSITIVE_INFINITY) squares += square;
-    });
-    scope.release(mark);
-    const mean = (squares / n) * (sensitivities[entry.name] ?? 1);
+    const power = await host.meanSquare(scope, entry, importance?.(entry), SAMPLE);
+    const mean = power * (sensitivities[entry.name] ?? 1);
     if (!(mean > 1e-300 && mean < 1e300)) continue;
     logs += count * scope.kernels.binaryLogarithm(mean);
     counted += count;

@@ -124,6 +124,7 @@ const DRIVERS = names(
   "outliers",
   "output-curve",
   "planner",
+  "power",
   "quantize",
   "rate-plan",
   "tensor-stream",
