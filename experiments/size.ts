@@ -1,7 +1,7 @@
 // Size: error at equal bytes against what others do: affine int8 and int4, fixed-width codebooks, float16, compressed or not.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { gauss, laplace } from "../bench/data.ts";
 import { floatTensors, MODELS } from "../bench/models.ts";
@@ -9,7 +9,7 @@ import { safetensorsHead } from "../src/container/safetensors.ts";
 import { compress, init, plan, WlqError } from "../src/index.ts";
 import { f16Bits, f16Value } from "../test/reference/half.ts";
 import { type Curve, ratePlot } from "./size/plot.ts";
-import { measureTask, type TaskResult, taskTable } from "./size/task.ts";
+import { measureTasks, type TaskResult, taskTables } from "./size/task.ts";
 
 interface Weights {
   readonly name: string;
@@ -194,7 +194,7 @@ async function measure(name: string, set: readonly Weights[]): Promise<Result> {
   return { set: name, weights, ours, ways };
 }
 
-function page(results: readonly Result[], task: TaskResult): string {
+function page(results: readonly Result[], tasks: readonly TaskResult[]): string {
   const lines = [
     "# Error at equal bytes",
     "",
@@ -221,12 +221,15 @@ function page(results: readonly Result[], task: TaskResult): string {
       if (ours !== undefined && ours < sqnrDb) behind.push(`${set}: ${name}`);
     }
   }
-  for (const { name, kept, ours } of task.rows) {
-    if (ours.kept.characters < kept.characters) behind.push(`text recognition: ${name}`);
+  for (const { task, measures, rows } of tasks) {
+    for (const { name, kept, relative } of rows) {
+      if (relative.kept.same < kept.same) behind.push(`${task}, ${measures[0]}: ${name}`);
+      if (relative.kept.off > kept.off) behind.push(`${task}, ${measures[1]}: ${name}`);
+    }
   }
   lines.push(
     "",
-    ...taskTable(task),
+    ...taskTables(tasks),
     "",
     "## Where ours is not better",
     "",
@@ -237,23 +240,30 @@ function page(results: readonly Result[], task: TaskResult): string {
 }
 
 await init();
-const results: Result[] = [];
-results.push(await measure("Gauss", [{ name: "w", shape: [1000, 1000], data: gauss(1_000_000, 41) }]));
-results.push(await measure("Laplace", [{ name: "w", shape: [1000, 1000], data: laplace(1_000_000, 42) }]));
-for (const model of MODELS) {
-  if (model.name === "silero-vad-legacy") continue; // the same first layers as v5
-  const tensors = (await floatTensors(model)).filter(({ data, shape }) => data.length >= 2048 && shape.length >= 2);
-  results.push(await measure(model.name, tensors));
+const JSON_PATH = "docs/results/size.json";
+/** `node build/size.js tasks` measures the tasks alone and keeps what was measured of weights. */
+async function setsOf(): Promise<Result[]> {
+  if (process.argv[2] === "tasks") return (JSON.parse(readFileSync(JSON_PATH, "utf8")) as { sets: Result[] }).sets;
+  const results: Result[] = [];
+  results.push(await measure("Gauss", [{ name: "w", shape: [1000, 1000], data: gauss(1_000_000, 41) }]));
+  results.push(await measure("Laplace", [{ name: "w", shape: [1000, 1000], data: laplace(1_000_000, 42) }]));
+  for (const model of MODELS) {
+    if (model.name === "silero-vad-legacy") continue; // the same first layers as v5
+    const tensors = (await floatTensors(model)).filter(({ data, shape }) => data.length >= 2048 && shape.length >= 2);
+    results.push(await measure(model.name, tensors));
+  }
+  return results;
 }
-console.log("text recognition");
-const task = await measureTask(brotli);
-console.log(taskTable(task).join("\n"));
+
+const results = await setsOf();
+const tasks = await measureTasks(brotli);
+console.log(taskTables(tasks).join("\n"));
 mkdirSync("docs/results", { recursive: true });
 writeFileSync(
-  "docs/results/size.json",
-  `${JSON.stringify({ sets: results, task }, (_, x) => (typeof x === "number" ? Number(x.toFixed(4)) : x), 1)}\n`,
+  JSON_PATH,
+  `${JSON.stringify({ sets: results, tasks }, (_, x) => (typeof x === "number" ? Number(x.toFixed(4)) : x), 1)}\n`,
 );
-writeFileSync("docs/results/size.md", page(results, task));
+writeFileSync("docs/results/size.md", page(results, tasks));
 writeFileSync(
   "docs/results/size.svg",
   ratePlot(

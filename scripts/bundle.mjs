@@ -22,7 +22,7 @@ const CLI = { cli: "src/cli/main.ts" };
 const WORKER = { "wlq-worker": "src/threads/worker.ts" };
 const TARGET = "es2022";
 /** What few compressions need, loaded when one does: a chunk for all of it, since files are to be few. */
-const LATER = /\/(src\/(importance|outliers)\.ts|build\/outliers\..*)$/;
+const LATER = /\/(src\/(importance|outliers|rate-plan)\.ts|build\/outliers\..*)$/;
 /** The entropy coder, which most compressions need but no look at a file. */
 const ENTROPY = /\/(src\/(entropy|wasm\/entropy)\.ts|build\/entropy\..*)$/;
 /** What engines without SIMD load, and which chunk has it. */

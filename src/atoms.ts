@@ -27,6 +27,18 @@ export function* atomsOf(scope: EncodeScope, run: Run, levels: number, tallied: 
   return (yield* distinctAtoms(scope, run)) ?? (yield* binnedAtoms(scope, run, levels, false));
 }
 
+/** The atoms of a run of any length: sorted where it is short. Takes room that the caller releases. */
+export function* runAtoms(scope: EncodeScope, run: Run, levels: number, tallied: boolean): Passes<Atoms> {
+  const { count, weights, importance } = run;
+  if (count > SORT_LIMIT) return yield* atomsOf(scope, run, levels, tallied);
+  yield* run.fetch(0, count);
+  const values = scope.reserve(count * 4);
+  scope.u8(values, count * 4).set(scope.u8(weights, count * 4));
+  const weight = importance && scope.reserve(count * 8);
+  if (weight) scope.kernels.promote(weight, importance, count);
+  return sortedAtoms(scope, values, weight, count, tallied);
+}
+
 function* distinctAtoms(scope: EncodeScope, run: Run): Passes<Atoms | undefined> {
   const { kernels } = scope;
   const mark = scope.mark();

@@ -1,5 +1,5 @@
 // Curve: the error that every number of levels would leave in a tensor, from one look at its weights.
-import { type Atoms, atomsOf, SORT_LIMIT, sortedAtoms } from "./atoms.ts";
+import { type Atoms, runAtoms, SORT_LIMIT } from "./atoms.ts";
 import type { Grouping } from "./codebook.ts";
 import { groupLength, groupRun, type Passes, type Run, TILE } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
@@ -58,17 +58,7 @@ export function* curveRun(
   levels: readonly number[],
 ): Passes<Curve> {
   const mark = scope.mark();
-  let atoms: Atoms;
-  if (run.count <= SORT_LIMIT) {
-    yield* run.fetch(0, run.count);
-    const values = scope.reserve(run.count * 4);
-    scope.u8(values, run.count * 4).set(scope.u8(run.weights, run.count * 4));
-    const weight = run.importance && scope.reserve(run.count * 8);
-    if (weight) scope.kernels.promote(weight, run.importance, run.count);
-    atoms = sortedAtoms(scope, values, weight, run.count, false);
-  } else {
-    atoms = yield* atomsOf(scope, run, levels.at(-1) ?? 0, false);
-  }
+  const atoms = yield* runAtoms(scope, run, levels.at(-1) ?? 0, false);
   const curve = curveOf(scope, atoms, pins, levels);
   scope.release(mark);
   return curve;

@@ -21,25 +21,20 @@ export const DECODE_TILE = 16384;
  */
 export type TileDecoder = (codes: Uint8Array, from: number, start: number, count: number) => number;
 
-/** Codes in some coding of their own, block by block. */
-export interface BlockDecoder {
-  /** Where the codes of weight `e`, the first of a block, begin; for the number of weights, where they end. */
-  place(e: number): number;
-  /**
-   * `count` codes, at most 16,384, from `start` on, stretch after stretch of a block. `bytes` begin with the block of
-   * `from`. The result is valid until the next call.
-   */
-  decode(bytes: Uint8Array, from: number, start: number, count: number): Uint8Array;
-}
+/**
+ * Decodes blocks of an entropy coder: `count` codes, at most 16,384, from `start` on, stretch after stretch of a block.
+ * `bytes` begin with the block of `from`. The result is valid until the next call.
+ */
+export type BlockDecoder = (bytes: Uint8Array, from: number, start: number, count: number) => Uint8Array;
 
 /** Reserves room in `scope`; used and released within one operation of the owner. */
 export function tileDecoder(
   scope: DecodeScope,
-  coding: Pick<Coding, "levels" | "codebook"> & { readonly scale?: Pick<Scale, "values"> | undefined },
+  coding: Pick<Coding, "levels" | "codebook"> & { readonly scale?: Pick<Scale, "values"> | false | undefined },
   { groups, inner }: Grouping,
   format: RoundFormat,
   tensor?: string,
-  blocks?: BlockDecoder,
+  decode?: BlockDecoder,
 ): TileDecoder {
   const { levels, codebook, scale } = coding;
   const { kernels } = scope;
@@ -75,8 +70,8 @@ export function tileDecoder(
 
   return (codes, from, start, count) => {
     // a lone codebook looks up four bits as they are packed
-    const nibbles = !blocks && groups === 1 && bits === 4;
-    if (blocks) scope.u8(codesAt, count).set(blocks.decode(codes, from, start, count));
+    const nibbles = !decode && groups === 1 && bits === 4;
+    if (decode) scope.u8(codesAt, count).set(decode(codes, from, start, count));
     else {
       const at = ((start - from) * bits) / 8;
       const bytes = packedBytes(count, bits);

@@ -48,6 +48,8 @@ export interface Plan {
   readonly to: "container" | "onnx";
   /** `auto` where sizes are those of entropy-coded codes; absent: of codes of one width. */
   readonly entropy?: "auto";
+  /** Errors were weighed beside the weights of their tensor, also in `sqnrDb` below; absent: all alike. */
+  readonly weighting?: "relative";
   readonly target: PlanTarget;
   /** What to expect of the whole output. */
   readonly bytes: number;
@@ -59,6 +61,20 @@ export interface Plan {
   /** From 2 levels everywhere to 256, each the best for its size. */
   readonly tradeOff: readonly TradeOff[];
   readonly warnings: readonly string[];
+}
+
+/** Which of the three a target is; RangeError where it is none, or more. */
+export function kindOf(target: PlanTarget): "bytes" | "bitsPerWeight" | "sqnrDb" {
+  const given = Object.entries(target).filter(([, value]) => value !== undefined);
+  const [entry] = given;
+  if (given.length !== 1 || !entry || !["bytes", "bitsPerWeight", "sqnrDb"].includes(entry[0])) {
+    throw new RangeError("a target is one of bytes, bitsPerWeight and sqnrDb");
+  }
+  const [kind, value] = entry;
+  if (!(typeof value === "number" && value > 0 && value < Number.POSITIVE_INFINITY)) {
+    throw new RangeError(`${kind} must be positive, got ${value}`);
+  }
+  return kind as "bytes" | "bitsPerWeight" | "sqnrDb";
 }
 
 /** A plan from outside, checked as far as applying it needs. Throws `malformed`. */

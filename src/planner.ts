@@ -1,20 +1,24 @@
 // Planner: bits where they matter. Finds how many levels each tensor of a model gets for a size or an error in all.
 import { fewestBytes, frontier, leastError, type Option } from "./allocate.ts";
 import type { Calibration } from "./calibration.ts";
-import { type Coding, codebookGroups, groupingOf, sqnrOf } from "./codebook.ts";
-import { type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
+import { type Coding, codebookGroups, groupingOf, ratioOf, sqnrOf } from "./codebook.ts";
+import { cluster, type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
 import { type Curve, curveGroups, curveRun } from "./curve.ts";
+import { power2 } from "./ecsq.ts";
+import { loadEntropyCoder } from "./entropy-coder.ts";
 import { WlqError } from "./error.ts";
 import type { Model, TensorEntry } from "./formats/format.ts";
 import { segmentsByteLength } from "./io/segment.ts";
 import { checkAborted } from "./io/sink.ts";
 import { byteSource, type Source } from "./io/source.ts";
 import { openImportance, openModel } from "./open.ts";
-import type { QuantizePlan } from "./options.ts";
+import { oneOf, type QuantizePlan } from "./options.ts";
 import { outputCurve, overItsSignal } from "./output-curve.ts";
 import { type Passes, wholeRun } from "./passes.ts";
-import type { Plan, PlannedTensor, PlanTarget, TradeOff } from "./plan.ts";
-import { planRate } from "./rate-plan.ts";
+import { kindOf, type Plan, type PlannedTensor, type PlanTarget, type TradeOff } from "./plan.ts";
+import { meanSquare, relativeTo } from "./power.ts";
+import { pointsAt } from "./rate-curve.ts";
+import type { RateHost } from "./rate-plan.ts";
 import { normalizedRun } from "./scale.ts";
 import { ruleFor, type SelectOptions } from "./select.ts";
 import { countElements } from "./tensor.ts";
@@ -36,6 +40,12 @@ export interface PlanOptions extends Omit<SelectOptions, "levels" | "bits">, Fil
   readonly calibration?: Calibration;
   /** By tensor: what an error in it costs, times the importance. Default 1. */
   readonly sensitivities?: Readonly<Record<string, number>>;
+  /**
+   * `relative`: an error counts by how large it is beside its tensor's weights (over their mean square), so that all
+   * tensors end at about the same SQNR; `absolute`, the default: squared errors count alike, which leaves the least of
+   * them in all, and may ruin a tensor of small weights. What calibration knows is relative by itself.
+   */
+  readonly weighting?: "absolute" | "relative";
 }
 
 // All sizes that packed codes have, and those of ONNX, where several codes share a byte or an integer.
@@ -44,6 +54,22 @@ const LADDER = [2, 3, 4, 5, 6, 7, 8, 10, 14, 16, 21, 32, 35, 64, 73, 128, 215, 2
 const POINTS = 24;
 // How far below its target a size may end.
 const NEAR = 0.99;
+
+/** What planning by the price of a bit, which is loaded when it is wanted, needs of others. */
+const RATE_HOST: RateHost = {
+  checkAborted,
+  cluster,
+  countElements,
+  fulfil,
+  loadEntropyCoder,
+  outputFiles,
+  pointsAt,
+  power2,
+  segmentsByteLength,
+  sqnrOf,
+  meanSquare,
+  WlqError,
+};
 
 /** A tensor to be planned: what each number of levels costs. */
 interface Candidate {
@@ -67,7 +93,9 @@ interface Candidate {
 export async function plan(source: Source, target: PlanTarget, options: PlanOptions = {}): Promise<Plan> {
   const kind = kindOf(target);
   if (!encodeBinary.ready) await loadWork(encodeBinary);
-  const { formats = [], resolve, to = "container", signal, onProgress, sensitivities = {} } = options;
+  const { formats = [], resolve, to = "container", signal, onProgress, weighting = "absolute" } = options;
+  let { sensitivities = {} } = options;
+  oneOf("weighting", weighting, ["absolute", "relative"]);
   const model = await openModel(byteSource(source), formats, { resolve });
   if (to === "onnx" && !model.inGraph) {
     throw new WlqError("unsupported", `to "onnx" needs an ONNX model, this is ${model.format}`);
@@ -91,13 +119,30 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
   for (const { entry, outliers } of work) {
     if (outliers) throw new RangeError(`tensor "${entry.name}": a plan does not count outliers, got ${outliers}`);
   }
+  const relative = weighting === "relative" && !known;
+  if (relative) sensitivities = await relativeTo(scope, work, importance, sensitivities);
+  const how = relative ? { weighting: "relative" as const } : {};
   let done = 0;
   if (!known && work.length > 0 && work.every(({ plan: own }) => own.cluster.method === "ecsq")) {
     if (to !== "container") throw new RangeError(`method "ecsq" is for containers: others are not entropy-coded`);
     const tell = (tensor: string, at: number, of: number) =>
       onProgress?.({ phase: "cluster", tensor, done: at, total: of });
     const { nonFinite = "error" } = options;
-    return planRate({ scope, model, work, kept, nonFinite, importance, sensitivities, warnings, signal, tell }, target);
+    const { planRate } = await import("./rate-plan.ts");
+    const task = {
+      host: RATE_HOST,
+      scope,
+      model,
+      work,
+      kept,
+      nonFinite,
+      importance,
+      sensitivities,
+      warnings,
+      signal,
+      tell,
+    };
+    return { ...(await planRate(task, target)), ...how };
   }
   const candidates: Candidate[] = [];
   // biases that calibration puts in take room
@@ -136,24 +181,11 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
   const sizes = new Sizes(scope, laidOut, to, candidates);
   await sizes.fill();
   const { picks, bytes } = await solve(target, kind, candidates, sizes);
-  return resultOf(target, to, model, candidates, picks, bytes, kept, warnings);
-}
-
-function kindOf(target: PlanTarget): "bytes" | "bitsPerWeight" | "sqnrDb" {
-  const given = Object.entries(target).filter(([, value]) => value !== undefined);
-  const [entry] = given;
-  if (given.length !== 1 || !entry || !["bytes", "bitsPerWeight", "sqnrDb"].includes(entry[0])) {
-    throw new RangeError("a target is one of bytes, bitsPerWeight and sqnrDb");
-  }
-  const [kind, value] = entry;
-  if (!(typeof value === "number" && value > 0 && value < Number.POSITIVE_INFINITY)) {
-    throw new RangeError(`${kind} must be positive, got ${value}`);
-  }
-  return kind as "bytes" | "bitsPerWeight" | "sqnrDb";
+  return { ...resultOf(target, to, model, candidates, picks, bytes, kept, warnings), ...how };
 }
 
 function selectOf(options: PlanOptions): SelectOptions {
-  const { levels, bits, ...select } = options as SelectOptions;
+  const { levels, bits, weighting: _, ...select } = options as SelectOptions & PlanOptions;
   if (levels !== undefined || bits !== undefined) {
     throw new RangeError("a plan chooses the levels: give a target or levels, not both");
   }
@@ -370,19 +402,4 @@ function tradeOffOf(candidates: readonly Candidate[], signal: number, weights: n
 
 function sqnrText(db: number | null): string {
   return db === null ? "exact" : `${db.toFixed(2)} dB`;
-}
-
-/** 10^(db / 10), from basic operations alone: Math.pow differs between engines. */
-function ratioOf(db: number): number {
-  let doublings = Math.floor(db / 3.0102999566398121);
-  const rest = ((db - doublings * 3.0102999566398121) * Math.LN10) / 10;
-  let term = 1;
-  let ratio = 1;
-  for (let n = 1; n < 24; n++) {
-    term *= rest / n;
-    ratio += term;
-  }
-  for (; doublings > 0; doublings--) ratio *= 2;
-  for (; doublings < 0; doublings++) ratio /= 2;
-  return ratio;
 }

@@ -1,20 +1,20 @@
 // Rate-plan: the one price of a bit at which all tensors of a model, entropy-coded, have the size or the error wanted.
-
-import { sqnrOf } from "./codebook.ts";
+import type { sqnrOf } from "./codebook.ts";
 import type { Clustered } from "./coded.ts";
-import { cluster, outputFiles } from "./compress.ts";
-import { power2 } from "./ecsq.ts";
-import { loadEntropyCoder } from "./entropy-coder.ts";
-import { WlqError } from "./error.ts";
+import type { cluster, fulfil, outputFiles } from "./compress.ts";
+import type { power2 } from "./ecsq.ts";
+import type { loadEntropyCoder } from "./entropy-coder.ts";
+import type { WlqError } from "./error.ts";
 import type { Model } from "./formats/format.ts";
 import type { ImportanceOf } from "./importance.ts";
-import { segmentsByteLength } from "./io/segment.ts";
-import { checkAborted } from "./io/sink.ts";
+import type { segmentsByteLength } from "./io/segment.ts";
+import type { checkAborted } from "./io/sink.ts";
 import type { QuantizePlan } from "./options.ts";
 import type { Plan, PlannedTensor, PlanTarget } from "./plan.ts";
-import { countElements, type FloatDtype } from "./tensor.ts";
+import type { meanSquare } from "./power.ts";
+import type { pointsAt } from "./rate-curve.ts";
+import type { countElements } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
-import { WeightReader } from "./weights.ts";
 import type { Work } from "./work.ts";
 
 const DB_PER_BIT = 6.020599913279624;
@@ -25,9 +25,28 @@ const AIM_DB = 0.01;
 const NEAR_DB = 0.03;
 const MOST_TRIALS = 16;
 const SAMPLE = 65536;
+// Prices at which curves are looked at: half a bit apart.
+const LOOKS = [0.25, 0.5, 1, 2, 4];
+
+/** What this file needs of others that it does not import, so that bundlers can keep it apart. */
+export interface RateHost {
+  readonly checkAborted: typeof checkAborted;
+  readonly cluster: typeof cluster;
+  readonly countElements: typeof countElements;
+  readonly fulfil: typeof fulfil;
+  readonly loadEntropyCoder: typeof loadEntropyCoder;
+  readonly meanSquare: typeof meanSquare;
+  readonly outputFiles: typeof outputFiles;
+  readonly pointsAt: typeof pointsAt;
+  readonly power2: typeof power2;
+  readonly segmentsByteLength: typeof segmentsByteLength;
+  readonly sqnrOf: typeof sqnrOf;
+  readonly WlqError: typeof WlqError;
+}
 
 /** What is to be planned. */
 export interface RateTask {
+  readonly host: RateHost;
   readonly scope: EncodeScope;
   readonly model: Model;
   /** Loses tensors that are not finite, which `kept` gets. */
@@ -42,8 +61,8 @@ export interface RateTask {
   tell(tensor: string, done: number, total: number): void;
 }
 
-/** All tensors at one price: their codebooks, their exact sizes, and what is lost. */
-interface Trial {
+/** What one price costs and loses. */
+interface Cost {
   readonly price: number;
   /** Of the whole output. */
   readonly bytes: number;
@@ -51,19 +70,37 @@ interface Trial {
   readonly bits: number;
   readonly error: number;
   readonly signal: number;
+}
+
+/** All tensors at one price: their codebooks, their exact sizes, and what is lost. */
+interface Trial extends Cost {
   readonly coded: ReadonlyMap<string, Clustered>;
   readonly sizes: ReadonlyMap<string, number>;
 }
 
 /**
  * At the optimum a bit saves as much error in every tensor, so one price is all there is to choose. Sizes are those of the
- * codes, found by coding them, at every price that is tried: mostly three, since a bit is worth 6.02 dB almost everywhere.
+ * codes, found by coding them, at every price that is tried: mostly one, since a look at all curves has found it nearly.
  */
 export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan> {
-  const weights = task.work.reduce((sum, { entry }) => sum + countElements(entry.shape), 0);
+  const { host } = task;
+  const weights = task.work.reduce((sum, { entry }) => sum + host.countElements(entry.shape), 0);
+  const start = await curvePrice(task, target, weights, await firstPrice(task, target, weights));
+  const { best, trials } = await search(task, target, weights, start);
+  if (!best) throw refusal(host, target, trials, weights);
+  return planOf(task, target, best, trials, weights);
+}
+
+/** Prices, each nearer to the target than the one before, and the best that keeps it. */
+async function search(
+  task: RateTask,
+  target: PlanTarget,
+  weights: number,
+  start: number,
+): Promise<{ best: Trial | undefined; trials: Trial[] }> {
   const { kernels } = task.scope;
   /** How many bits a weight too many, and whether it will do. */
-  const judge = ({ bytes, bits, error, signal }: Trial): { excess: number; kept: boolean; near: boolean } => {
+  const judge = ({ bytes, bits, error, signal }: Cost): { excess: number; kept: boolean; near: boolean } => {
     if (target.sqnrDb !== undefined) {
       // not by Math.log10: engines differ, and the price is part of the output
       const db = error > 0 ? (DB_PER_BIT / 2) * kernels.binaryLogarithm(signal / error) : Number.POSITIVE_INFINITY;
@@ -79,7 +116,7 @@ export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan
   let low = 0;
   let high = Number.POSITIVE_INFINITY;
   let best: Trial | undefined;
-  let price = await firstPrice(task, target, weights);
+  let price = start;
   while (trials.length < MOST_TRIALS) {
     const before = trials.at(-1);
     const trial = await tryPrice(task, price, trials.length, weights);
@@ -87,28 +124,80 @@ export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan
     const { excess, kept, near } = judge(trial);
     if (kept && (!best || (target.sqnrDb === undefined ? trial.error < best.error : trial.bytes < best.bytes)))
       best = trial;
-    if (near) break;
     if (excess > 0) low = price;
     else high = price;
-    // nothing to gain beyond the ends of what codebooks can do
-    if (before && before.bytes === trial.bytes && before.error === trial.error && !(low > 0 && high < 1e300)) break;
-    let next = price * exp2(2 * excess);
+    let next = price * exp2(task.host, 2 * excess);
     if (low > 0 && high < Number.POSITIVE_INFINITY) {
       if (high < low * 1.0002) break;
       if (!(next > low && next < high) || trials.length % 3 === 0) next = Math.sqrt(low) * Math.sqrt(high);
     }
     price = Math.max(1e-300, Math.min(1e300, next));
+    // nothing to gain beyond the ends of what codebooks can do
+    if (near || (before && before.bytes === trial.bytes && before.error === trial.error && !(low > 0 && high < 1e300)))
+      break;
   }
-  if (!best) throw refusal(target, trials, weights);
-  return planOf(task, target, best, trials, weights);
+  return { best, trials };
 }
 
-function refusal(target: PlanTarget, trials: readonly Trial[], weights: number): WlqError {
+/**
+ * Where the sum of all tensors' curves meets the target, about `price`: before the scales are fitted, so it is nearly the
+ * price that is looked for, at a quarter of what a trial takes. Tensors with a codebook a channel or group have none.
+ */
+async function curvePrice(task: RateTask, target: PlanTarget, weights: number, price: number): Promise<number> {
+  const { host, scope, model, work, importance, sensitivities, signal } = task;
+  if (work.some(({ plan }) => plan.granularity !== "tensor")) return price;
+  const plain = model.tensors.reduce((sum, t) => sum + t.byteLength, 0) - bytesOf(work);
+  const sums = LOOKS.map(() => ({ bits: 0, error: 0 }));
+  let power = 0;
+  for (const { entry, plan } of work) {
+    host.checkAborted(signal);
+    const s = sensitivities[entry.name] ?? 1;
+    const weigher = importance?.(entry);
+    const lambdas = LOOKS.map((look) => lambdaOf(price * look, s));
+    try {
+      const found = await host.fulfil(
+        scope,
+        entry,
+        plan,
+        weigher,
+        host.pointsAt(scope, plan, lambdas, !!weigher),
+        signal,
+      );
+      power += s * found.signal;
+      found.points.forEach(({ bits, error }, i) => {
+        const sum = sums[i] as { bits: number; error: number };
+        sum.bits += bits;
+        sum.error += s * error;
+      });
+    } catch (fault) {
+      // whether it may stay as it is, a trial decides
+      if (!(fault instanceof host.WlqError && fault.code === "non-finite")) throw fault;
+    }
+  }
+  const log = (x: number): number => scope.kernels.binaryLogarithm(x);
+  const excess = sums.map(({ bits, error }) => {
+    if (target.sqnrDb !== undefined) return log(power / error) / 2 - (target.sqnrDb + AIM_DB) / DB_PER_BIT;
+    const most = target.bytes === undefined ? (target.bitsPerWeight as number) * weights : (target.bytes - plain) * 8;
+    return (bits - AIM * most) / weights;
+  });
+  return price * exp2(host, rootOf(excess));
+}
+
+/** Where what is given at -2, -1, 0, 1 and 2 is 0, by the parabola through the nearest three. */
+function rootOf([a = 0, b = 0, c = 0, d = 0, e = 0]: readonly number[]): number {
+  const [first, low, mid, high] = b < 0 ? [-1, a, b, c] : d > 0 ? [1, c, d, e] : [0, b, c, d];
+  const slope = (high - low) / 2;
+  const bend = (high - 2 * mid + low) / 2;
+  const root = (2 * mid) / (-slope + Math.sqrt(Math.max(0, slope * slope - 4 * mid * bend)));
+  return Number.isFinite(root) ? first + Math.max(-3, Math.min(3, root)) : 0;
+}
+
+function refusal(host: RateHost, target: PlanTarget, trials: readonly Trial[], weights: number): WlqError {
   const text = (trial: Trial): string =>
     target.bytes !== undefined
       ? `${trial.bytes} bytes`
       : target.sqnrDb !== undefined
-        ? `${sqnrOf(trial.signal, trial.error)?.toFixed(2) ?? "infinitely many"} dB`
+        ? `${host.sqnrOf(trial.signal, trial.error)?.toFixed(2) ?? "infinitely many"} dB`
         : `${(trial.bits / weights).toFixed(3)} bits/weight`;
   const sorted = [...trials].sort((a, b) => a.bytes - b.bytes);
   const [least, most] = [sorted[0], sorted.at(-1)] as [Trial, Trial];
@@ -117,7 +206,7 @@ function refusal(target: PlanTarget, trials: readonly Trial[], weights: number):
       ? []
       : `${target[kind]} ${{ bytes: "bytes", bitsPerWeight: "bits/weight", sqnrDb: "dB" }[kind]}`,
   );
-  return new WlqError(
+  return new host.WlqError(
     "unsupported",
     `${wanted} cannot be reached: this model takes from ${text(least)} to ${text(most)}, as far as was tried`,
   );
@@ -125,27 +214,13 @@ function refusal(target: PlanTarget, trials: readonly Trial[], weights: number):
 
 /** About the price at which a bell-shaped tensor has the bits that are wanted on average. */
 async function firstPrice(task: RateTask, target: PlanTarget, weights: number): Promise<number> {
-  const { scope, work, model, importance, sensitivities } = task;
+  const { host, scope, work, model, importance, sensitivities } = task;
   let logs = 0;
   let counted = 0;
   for (const { entry } of work) {
-    const count = countElements(entry.shape);
-    const n = Math.min(SAMPLE, count);
-    const mark = scope.mark();
-    const at = scope.reserve(n * 4);
-    const costAt = scope.reserve(n * 4);
-    await new WeightReader(scope, entry, entry.dtype as FloatDtype).load(at, 0, n);
-    const weigher = importance?.(entry);
-    if (weigher) await new WeightReader(scope, weigher, weigher.dtype).load(costAt, 0, n);
-    else scope.f32(costAt, n).fill(1);
-    const cost = scope.f32(costAt, n);
-    let squares = 0;
-    scope.f32(at, n).forEach((x, i) => {
-      const square = (cost[i] as number) * x * x;
-      if (square < Number.POSITIVE_INFINITY) squares += square;
-    });
-    scope.release(mark);
-    const mean = (squares / n) * (sensitivities[entry.name] ?? 1);
+    const count = host.countElements(entry.shape);
+    const power = await host.meanSquare(scope, entry, importance?.(entry), SAMPLE);
+    const mean = power * (sensitivities[entry.name] ?? 1);
     if (!(mean > 1e-300 && mean < 1e300)) continue;
     logs += count * scope.kernels.binaryLogarithm(mean);
     counted += count;
@@ -155,7 +230,7 @@ async function firstPrice(task: RateTask, target: PlanTarget, weights: number): 
     target.sqnrDb !== undefined
       ? target.sqnrDb / DB_PER_BIT + 0.25
       : (target.bitsPerWeight ?? Math.max(0.1, ((target.bytes as number) - plain) * 8) / weights);
-  return 1.97 * exp2((counted > 0 ? logs / counted : 0) - 2 * Math.min(12, bits));
+  return 1.97 * exp2(host, (counted > 0 ? logs / counted : 0) - 2 * Math.min(12, bits));
 }
 
 function bytesOf(work: readonly Work[]): number {
@@ -163,26 +238,26 @@ function bytesOf(work: readonly Work[]): number {
 }
 
 async function tryPrice(task: RateTask, price: number, number: number, weights: number): Promise<Trial> {
-  const { scope, model, work, importance, sensitivities, signal } = task;
+  const { host, scope, model, work, importance, sensitivities, signal } = task;
   const coded = new Map<string, Clustered>();
   let error = 0;
   let total = 0;
   let done = 0;
   for (const item of [...work]) {
     const { entry, plan } = item;
-    checkAborted(signal);
+    host.checkAborted(signal);
     // few searches take more than seven trials
     task.tell(entry.name, weights * Math.min(number, 7) + done, weights * 8);
-    done += countElements(entry.shape);
+    done += host.countElements(entry.shape);
     const s = sensitivities[entry.name] ?? 1;
     let found: Clustered;
     try {
-      found = await cluster(scope, entry, atPrice(plan, lambdaOf(price, s)), importance?.(entry), signal);
+      found = await host.cluster(scope, entry, atPrice(plan, lambdaOf(price, s)), importance?.(entry), signal);
     } catch (fault) {
       leave(task, item, fault);
       continue;
     }
-    const { entropyCode } = await loadEntropyCoder();
+    const { entropyCode } = await host.loadEntropyCoder();
     found.entropy = await entropyCode(scope, found, signal);
     coded.set(entry.name, found);
     const { stats } = found;
@@ -191,17 +266,17 @@ async function tryPrice(task: RateTask, price: number, number: number, weights: 
     total += s * (stats.weighted?.signal ?? stats.sumSquares);
   }
   const sizes = new Map<string, number>();
-  const { main } = await outputFiles(scope, model, coded, "container", signal, () => {}, sizes, []);
+  const { main } = await host.outputFiles(scope, model, coded, "container", signal, () => {}, sizes, []);
   const bits = [...sizes.values()].reduce((sum, bytes) => sum + bytes * 8, 0);
-  return { price, bytes: segmentsByteLength(main), bits, error, signal: total, coded, sizes };
+  return { price, bytes: host.segmentsByteLength(main), bits, error, signal: total, coded, sizes };
 }
 
 /** Leaves a tensor that is not finite as it is, or throws. */
-function leave({ work, kept, warnings, nonFinite }: RateTask, item: Work, fault: unknown): void {
-  if (!(fault instanceof WlqError) || fault.code !== "non-finite") throw fault;
+function leave({ host, work, kept, warnings, nonFinite }: RateTask, item: Work, fault: unknown): void {
+  if (!(fault instanceof host.WlqError) || fault.code !== "non-finite") throw fault;
   const { name } = item.entry;
   if (item.named && nonFinite === "error") {
-    throw new WlqError("non-finite", `tensor "${name}": ${fault.message}`, { tensor: name });
+    throw new host.WlqError("non-finite", `tensor "${name}": ${fault.message}`, { tensor: name });
   }
   work.splice(work.indexOf(item), 1);
   kept.set(name, "has a NaN or infinity");
@@ -217,7 +292,7 @@ function atPrice(plan: QuantizePlan, lambda: number): QuantizePlan {
 }
 
 function planOf(
-  { model, work, kept, sensitivities, warnings }: RateTask,
+  { host, model, work, kept, sensitivities, warnings }: RateTask,
   target: PlanTarget,
   best: Trial,
   trials: readonly Trial[],
@@ -255,7 +330,11 @@ function planOf(
   }
   const tradeOff = [...trials]
     .sort((a, b) => a.bytes - b.bytes)
-    .map(({ bytes, bits, signal, error }) => ({ bytes, bitsPerWeight: bits / weights, sqnrDb: sqnrOf(signal, error) }));
+    .map(({ bytes, bits, signal, error }) => ({
+      bytes,
+      bitsPerWeight: bits / weights,
+      sqnrDb: host.sqnrOf(signal, error),
+    }));
   return {
     plan: 1,
     format: model.format,
@@ -265,7 +344,7 @@ function planOf(
     bytes: best.bytes,
     weights,
     bitsPerWeight: best.bits / weights,
-    sqnrDb: sqnrOf(best.signal, best.error),
+    sqnrDb: host.sqnrOf(best.signal, best.error),
     tensors,
     tradeOff: tradeOff.filter(({ bytes }, i) => i === 0 || bytes !== tradeOff[i - 1]?.bytes),
     warnings,
@@ -273,7 +352,7 @@ function planOf(
 }
 
 /** 2^x from exact operations and some that are the same everywhere. */
-function exp2(x: number): number {
+function exp2({ power2 }: RateHost, x: number): number {
   let y = power2(x - Math.trunc(x));
   for (let n = Math.min(1000, Math.trunc(Math.abs(x))); n > 0; n--) y = x > 0 ? y * 2 : y / 2;
   return y;

@@ -18,6 +18,7 @@ const MODEL = safetensorsFile([
 ]);
 
 let container: Uint8Array<ArrayBuffer>;
+let coded: Uint8Array<ArrayBuffer>;
 let server: RangeServer;
 
 /** `toEqual` walks arrays element by element, which takes seconds. */
@@ -26,14 +27,21 @@ const bufferOf = (a: ArrayBufferView): Buffer => Buffer.from(a.buffer, a.byteOff
 
 async function compressed(source: Parameters<typeof compress>[0]): Promise<Uint8Array<ArrayBuffer>> {
   const { sink, bytes } = memorySink();
-  // codes of one width: entropy-coded ones take a second look at their first 64 KiB
   await compress(source, sink, { levels: 16, entropy: "none" });
   return bytes();
 }
 
 beforeAll(async () => {
   container = await compressed(MODEL);
-  const files: Record<string, Served> = { "/model": { bytes: MODEL }, "/container": { bytes: container } };
+  const { sink, bytes } = memorySink();
+  // 17 values take 5 bits packed and some 4.1 coded
+  await compress(MODEL, sink, { levels: 17 });
+  coded = bytes();
+  const files: Record<string, Served> = {
+    "/model": { bytes: MODEL },
+    "/container": { bytes: container },
+    "/coded": { bytes: coded },
+  };
   for (const manner of MANNERS) files[`/${manner}`] = { bytes: MODEL, manner };
   server = await rangeServer(files);
 });
@@ -51,6 +59,19 @@ test("one tensor costs little more than its bytes", async () => {
   const { data } = await model.tensor("second");
   expect(same(data, (await (await open(container)).tensor("second")).data)).toBe(true);
   expect(server.sent.bytes - before).toBeLessThan(model.info("second").byteLength + 70_000);
+});
+
+test("an entropy coder's tables are not fetched again with the blocks behind them", async () => {
+  const model = await open(await httpSource(`${server.url}/coded`));
+  const want = await (await open(coded)).tensor("second");
+  await model.tensor("bias");
+  const { bytes, requests } = server.sent;
+  const { data, byteLength } = await model.tensor("second");
+  expect(same(data, want.data)).toBe(true);
+  expect(byteLength).toBeLessThan((300_000 * 4.5) / 8);
+  // codebook, scales, the tables' tile and the rest: every byte once
+  expect(server.sent.bytes - bytes).toBe(byteLength);
+  expect(server.sent.requests - requests).toBe(4);
 });
 
 test("a server that is busy now and then is asked again", async () => {

@@ -282,6 +282,29 @@ describe("entropy-coded", () => {
     }
   });
 
+  test("relative: tensors of all sizes end at about the same SQNR; absolute: small ones pay", async () => {
+    // levels of one width come in steps of 6 dB
+    for (const [how, most] of [[{ method }, 4] as const, [{}, 8] as const]) {
+      const [absolute, relative] = [
+        await plan(SMALL, { bitsPerWeight: 3.5 }, how),
+        await plan(SMALL, { bitsPerWeight: 3.5 }, { ...how, weighting: "relative" }),
+      ];
+      const range = ({ tensors: list }: Plan): number => {
+        const db = list.flatMap(({ sqnrDb }) => (typeof sqnrDb === "number" ? [sqnrDb] : []));
+        return Math.max(...db) - Math.min(...db);
+      };
+      expect(range(relative)).toBeLessThan(most);
+      expect(range(absolute)).toBeGreaterThan(20);
+      expect([absolute.weighting, relative.weighting]).toEqual([undefined, "relative"]);
+      const [a, b] = [await compressed(SMALL, { plan: absolute }), await compressed(SMALL, { plan: relative })];
+      expect([a.written, b.written]).toEqual([absolute.bytes, relative.bytes]);
+      expect(a.sqnrDb as number).toBeGreaterThan(b.sqnrDb as number);
+    }
+    await expect(plan(SMALL, { bytes: 9e3 }, { weighting: "none" as "relative" })).rejects.toThrow(
+      "weighting must be one of absolute, relative, got none",
+    );
+  });
+
   test("out of reach, to onnx, a tensor that is not finite", async () => {
     await expect(plan(SMALL, { bytes: 900 }, { method })).rejects.toThrow(
       /900 bytes cannot be reached: this model takes from \d+/,
@@ -337,6 +360,10 @@ describe("the command line", () => {
     expect(statSync(join(cwd, "out")).size).toBe(saved.bytes);
     const refused = await run("compress", "other", "no", "--plan", "plan.json");
     expect([refused.code, refused.stderr]).toEqual([3, expect.stringMatching(/the plan is for another model/)]);
+    const own = await run("plan", "in", "--target-bits", "3.9", "--weighting", "relative");
+    expect(own.stdout).toMatch(/SQNR \d+\.\d dB over tensors to be expected\n$/);
+    const idle = await run("compress", "in", "no", "--weighting", "relative");
+    expect([idle.code, idle.stderr]).toEqual([2, expect.stringMatching(/--weighting is for --target-size/)]);
     const both = await run("compress", "in", "no", "--plan", "plan.json", "--levels", "16");
     expect([both.code, both.stderr]).toEqual([2, expect.stringMatching(/give a plan or levels/)]);
     expect(existsSync(join(cwd, "no"))).toBe(false);

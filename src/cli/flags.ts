@@ -32,6 +32,7 @@ const OPTIONS = {
   "target-sqnr": { type: "string" },
   lambda: { type: "string" },
   "target-size": { type: "string" },
+  weighting: { type: "string" },
   plan: { type: "string" },
   output: { type: "string", short: "o" },
   "pin-zero": { type: "boolean" },
@@ -75,6 +76,8 @@ export interface CommandLine {
   readonly logits: boolean;
   /** A size, as it was written. */
   readonly targetSize: string | undefined;
+  /** How errors of tensors compare in a plan. */
+  readonly weighting: "absolute" | "relative" | undefined;
   /** A file with a plan to follow. */
   readonly planFile: string | undefined;
   /** Where a plan is written. */
@@ -104,12 +107,12 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     throw new UsageError((error as Error).message);
   }
   const { values, positionals } = parsed;
-  const [word, ...files] = positionals;
-  if (word !== undefined && !(COMMANDS as readonly string[]).includes(word)) {
-    throw new UsageError(`"${word}" is not a command; commands are ${COMMANDS.join(", ")}`);
+  const [command, ...files] = positionals;
+  if (command !== undefined && !(COMMANDS as readonly string[]).includes(command)) {
+    throw new UsageError(`"${command}" is not a command; commands are ${COMMANDS.join(", ")}`);
   }
   return {
-    command: word as Command | undefined,
+    command: command as Command | undefined,
     files,
     help: values.help ?? false,
     version: values.version ?? false,
@@ -124,6 +127,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     rate: decimal("rate", values.rate),
     logits: values.logits ?? false,
     targetSize: values["target-size"],
+    weighting: word("weighting", values.weighting, ["absolute", "relative"]) as CommandLine["weighting"],
     planFile: values.plan,
     output: values.output,
     threads: integer("threads", values.threads) ?? 1,
@@ -271,6 +275,8 @@ How weights are quantized
 
 How large it becomes: each tensor gets the codebook that leaves the least error in all
   --target-size SIZE       the whole output, from below: 2MB, 1.5MiB; for compress and plan
+  --weighting WHAT         absolute: the least squared error in all (default); relative: errors count beside their own
+                           tensor's weights, so that none is ruined: mostly better for what the model does
   --plan FILE              compress as this plan says; plans count entropy-coded sizes (--method ecsq), or, with
                            --method optimal and for onnx, levels of one width
   --target-bits B          for plan: mean bits a weight, codebooks and scales counted; or --target-sqnr DB in all

@@ -50,7 +50,11 @@ export interface Costs {
   readonly statistics: Source | undefined;
 }
 
-function optionsOf({ compress }: CommandLine, files: FileOptions, { importance, statistics }: Costs): PlanOptions {
+function optionsOf(
+  { compress, weighting }: CommandLine,
+  files: FileOptions,
+  { importance, statistics }: Costs,
+): PlanOptions {
   const { targetBits: _, targetSqnr: __, to, entropy, ...select } = compress;
   if (to === "dense") throw new UsageError("--to dense has the size of the input, whatever the levels");
   // where codes are entropy-coded, what counts is what a bit may cost; calibration measures numbers of levels
@@ -63,6 +67,7 @@ function optionsOf({ compress }: CommandLine, files: FileOptions, { importance, 
     ...select,
     method,
     ...files,
+    ...(weighting ? { weighting } : {}),
     ...(to ? { to } : {}),
     ...(importance ? { importance } : {}),
     ...(statistics ? { calibration: calibration(statistics) } : {}),
@@ -91,6 +96,9 @@ export async function planFor(
   if (planFile !== undefined && targetSize !== undefined) {
     throw new UsageError("a plan has its target: give --plan or --target-size");
   }
+  if (line.weighting !== undefined && targetSize === undefined) {
+    throw new UsageError("--weighting is for --target-size and wlq plan");
+  }
   if (planFile !== undefined) return readPlan(planFile);
   if (targetSize === undefined) return undefined;
   const { targetBits, targetSqnr } = line.compress;
@@ -115,7 +123,10 @@ async function readPlan(path: string): Promise<Plan> {
 }
 
 /** The tensors with their levels, the trade-off around the choice, one closing line. */
-export function planText(input: string, { tensors, tradeOff, bytes, bitsPerWeight, sqnrDb, to }: Plan): string {
+export function planText(
+  input: string,
+  { tensors, tradeOff, bytes, bitsPerWeight, sqnrDb, to, weighting }: Plan,
+): string {
   const rows = tensors.flatMap((t) => {
     const { options } = t;
     if (!options) return [];
@@ -141,6 +152,6 @@ export function planText(input: string, { tensors, tradeOff, bytes, bitsPerWeigh
     "",
     table(["size", "bits/weight", "SQNR"], points, 0),
     "",
-    `${basename(input)}: ${bytesText(bytes)} as ${to}, ${bitsPerWeight.toFixed(2)} bits/weight, SQNR ${sqnrText(sqnrDb)} to be expected`,
+    `${basename(input)}: ${bytesText(bytes)} as ${to}, ${bitsPerWeight.toFixed(2)} bits/weight, SQNR ${sqnrText(sqnrDb)}${weighting ? " over tensors" : ""} to be expected`,
   ].join("\n");
 }

@@ -8,6 +8,7 @@ import { Scope } from "../wasm/scope.ts";
 import { CHECKSUM_TILE, CHECKSUMS_NAME, checksum, checksumCount } from "./checksum.ts";
 import { type CodedTensor, type ContainerHeader, parseContainer, roundFormat } from "./coding.ts";
 import { readSafetensors, type SafeTensor } from "./safetensors.ts";
+import type { TansBlocks } from "./tans.ts";
 
 /** An open container. One operation at a time: it owns one scope. */
 export interface Container {
@@ -97,22 +98,21 @@ export async function openContainer(
         parts: [codebookPart, codes, scales, outliers],
       } = tensor;
       const codebook = new Float32Array(copy(await read(codebookPart)));
-      const scale = scales ? { values: fromHalves(new Uint16Array(copy(await read(scales))), 1) } : undefined;
+      const scale = scales && { values: fromHalves(new Uint16Array(copy(await read(scales))), 1) };
       const exact = outliers && (await (await import("./exact.ts")).exactly(tensor, read, malformed, fromHalves));
       const mark = scope.mark();
       try {
         const total = grouping.count;
-        const blocks =
+        // where the codes of weight e begin, and their bytes
+        const blocks: Pick<TansBlocks, "place" | "read"> & Partial<TansBlocks> =
           coding === "packed"
-            ? undefined
+            ? { place: (e) => (e * bits) / 8, read }
             : await (await import("./tans.ts")).tansBlocks(tensor, read, malformed, load, instantiate, Scope);
-        // where the codes of weight e begin
-        const place = blocks?.place ?? ((e) => (e * bits) / 8);
-        const tile = tileDecoder(scope, { levels, codebook, scale }, grouping, roundFormat(dtype), name, blocks);
+        const tile = tileDecoder(scope, { levels, codebook, scale }, grouping, roundFormat(dtype), name, blocks.decode);
         for (let from = 0, end = 0; from < total; from = end) {
           // read at a time: packed, 256 KiB a bit, so always whole checksum tiles; or 8 blocks
           end = Math.min(from + 32 * CHECKSUM_TILE, total);
-          const bytes = await read(codes, place(from), place(end));
+          const bytes = await blocks.read(codes, blocks.place(from), blocks.place(end));
           for (let start = from; start < end; start += DECODE_TILE) {
             const count = Math.min(DECODE_TILE, end - start);
             const values = tile(bytes, from, start, count);

@@ -21,6 +21,15 @@ const binary: Binary = { embedded };
 // one instance a container, which does one thing at a time, for all its tensors; by its way to read
 const scopes = new WeakMap<object, { readonly scope: Scope<TansKernels>; readonly mark: number }>();
 
+/** Decodes the blocks of one tensor and reads them: what came with the tables is not fetched again. */
+export interface TansBlocks {
+  /** Where the codes of weight `e`, the first of a block, begin; for the number of weights, where they end. */
+  place(e: number): number;
+  readonly decode: BlockDecoder;
+  /** Bytes `start` to `end` of the coded part, and maybe more. */
+  read(part: SafeTensor, start: number, end: number): Promise<Uint8Array>;
+}
+
 /**
  * Reads the tables of a tensor whose `join` and `tables` nobody has checked. Throws `malformed`.
  *
@@ -33,13 +42,14 @@ export async function tansBlocks(
   compile: typeof load,
   instance: typeof instantiate,
   OneScope: typeof Scope<TansKernels>,
-): Promise<BlockDecoder> {
+): Promise<TansBlocks> {
   const blocks = Math.ceil(grouping.count / BLOCK);
   const symbols = levels ** join;
   // two bytes a symbol at most
   if (![1, 2, 4, 8].includes(join) || symbols > 256 || !(tables > 0 && tables <= 2 * symbols + 3 * blocks)) {
     throw malformed(name, `${join} codes of ${levels} levels a symbol and ${tables} bytes of tables`);
   }
+  // and what is behind them in the same tile of checksums
   const bytes = await read(codes, 0, tables);
   await compile(binary);
   let own = scopes.get(read);
@@ -82,6 +92,16 @@ export async function tansBlocks(
   kernels.tansTable(tableAt, countsAt, symbols);
   return {
     place: (e) => places[Math.ceil(e / BLOCK)] as number,
+    async read(part, from, to) {
+      const had = bytes.subarray(from);
+      if (had.length === 0) return read(part, from, to);
+      if (to <= bytes.length) return had;
+      const rest = await read(part, bytes.length, to);
+      const all = new Uint8Array(had.length + rest.length);
+      all.set(had);
+      all.set(rest, had.length);
+      return all;
+    },
     decode(coded, from, start, n) {
       const place = places[start / BLOCK];
       if (place !== undefined) {
