@@ -2,10 +2,8 @@
 import { fewestBytes, frontier, leastError, type Option } from "./allocate.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Coding, codebookGroups, groupingOf, ratioOf, sqnrOf } from "./codebook.ts";
-import { cluster, type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
+import { type FileOptions, fulfil, outputFiles, withoutImportance } from "./compress.ts";
 import { type Curve, curveGroups, curveRun } from "./curve.ts";
-import { power2 } from "./ecsq.ts";
-import { loadEntropyCoder } from "./entropy-coder.ts";
 import { WlqError } from "./error.ts";
 import type { Model, TensorEntry } from "./formats/format.ts";
 import { segmentsByteLength } from "./io/segment.ts";
@@ -16,9 +14,8 @@ import { oneOf, type QuantizePlan } from "./options.ts";
 import { outputCurve, overItsSignal } from "./output-curve.ts";
 import { type Passes, wholeRun } from "./passes.ts";
 import { kindOf, type Plan, type PlannedTensor, type PlanTarget, type TradeOff } from "./plan.ts";
-import { meanSquare, relativeTo } from "./power.ts";
-import { pointsAt } from "./rate-curve.ts";
-import type { RateHost } from "./rate-plan.ts";
+import { relativeTo } from "./power.ts";
+import { RATE_HOST } from "./rate-host.ts";
 import { normalizedRun } from "./scale.ts";
 import { ruleFor, type SelectOptions } from "./select.ts";
 import { countElements } from "./tensor.ts";
@@ -41,9 +38,8 @@ export interface PlanOptions extends Omit<SelectOptions, "levels" | "bits">, Fil
   /** By tensor: what an error in it costs, times the importance. Default 1. */
   readonly sensitivities?: Readonly<Record<string, number>>;
   /**
-   * `relative`: an error counts by how large it is beside its tensor's weights (over their mean square), so that all
-   * tensors end at about the same SQNR; `absolute`, the default: squared errors count alike, which leaves the least of
-   * them in all, and may ruin a tensor of small weights. What calibration knows is relative by itself.
+   * `relative`: errors count over the mean square of their tensor's weights, so that tensors end at about the same SQNR;
+   * `absolute`, the default: squared errors count alike, and small weights pay. Calibration is relative by itself.
    */
   readonly weighting?: "absolute" | "relative";
 }
@@ -54,22 +50,6 @@ const LADDER = [2, 3, 4, 5, 6, 7, 8, 10, 14, 16, 21, 32, 35, 64, 73, 128, 215, 2
 const POINTS = 24;
 // How far below its target a size may end.
 const NEAR = 0.99;
-
-/** What planning by the price of a bit, which is loaded when it is wanted, needs of others. */
-const RATE_HOST: RateHost = {
-  checkAborted,
-  cluster,
-  countElements,
-  fulfil,
-  loadEntropyCoder,
-  outputFiles,
-  pointsAt,
-  power2,
-  segmentsByteLength,
-  sqnrOf,
-  meanSquare,
-  WlqError,
-};
 
 /** A tensor to be planned: what each number of levels costs. */
 interface Candidate {
@@ -119,9 +99,8 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
   for (const { entry, outliers } of work) {
     if (outliers) throw new RangeError(`tensor "${entry.name}": a plan does not count outliers, got ${outliers}`);
   }
-  const relative = weighting === "relative" && !known;
-  if (relative) sensitivities = await relativeTo(scope, work, importance, sensitivities);
-  const how = relative ? { weighting: "relative" as const } : {};
+  const how = weighting === "relative" && !known ? { weighting } : {};
+  if (how.weighting) sensitivities = await relativeTo(scope, work, importance, sensitivities);
   let done = 0;
   if (!known && work.length > 0 && work.every(({ plan: own }) => own.cluster.method === "ecsq")) {
     if (to !== "container") throw new RangeError(`method "ecsq" is for containers: others are not entropy-coded`);

@@ -57,10 +57,6 @@ export async function quantize(
 export function quantizeSync(weights: Float32Array | Tensor, options: QuantizeOptions = {}): QuantizedTensor {
   const { data, shape } = asTensor(weights);
   const { importance } = options;
-  // an option of model files, which have a place for them
-  if ("outliers" in options && options.outliers) {
-    throw new RangeError(`quantize has no place for outliers, got ${options.outliers}: compress a model file`);
-  }
   if (importance !== undefined && !(importance instanceof Float32Array)) {
     throw new TypeError("importance must be a Float32Array");
   }

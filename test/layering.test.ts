@@ -126,6 +126,7 @@ const DRIVERS = names(
   "planner",
   "power",
   "quantize",
+  "rate-host",
   "rate-plan",
   "tensor-stream",
   "threads",

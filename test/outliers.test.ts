@@ -14,8 +14,6 @@ import {
   decompressStream,
   inspect,
   plan,
-  type QuantizeOptions,
-  quantize,
   type Report,
   tensorStream,
   verify,
@@ -232,12 +230,6 @@ describe("refused with a word", () => {
     cost[9] = -1;
     const importance = oneTensor(cost, [64, 64]).file;
     await expect(compressed(file, { outliers, importance })).rejects.toThrow(/importance 9 is -1/);
-  });
-
-  test("a lone tensor", async () => {
-    await expect(quantize(Float32Array.of(1, 2, 3), { outliers: 0.01 } as QuantizeOptions)).rejects.toThrow(
-      "quantize has no place for outliers, got 0.01: compress a model file",
-    );
   });
 
   test("onnx", async () => {
