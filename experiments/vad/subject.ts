@@ -64,7 +64,10 @@ export async function statisticsOf(
   const layers = await layersOf(model);
   const opened = await onnx().open(byteSource(model), {});
   const names = layers.map(({ input }) => input).filter((name) => !opened.isInput(name));
-  const session = await openSession(await bytesOf(opened.exposing(names)));
+  const plain = await openSession(model);
+  // the state goes on from frame to frame: the model's own outputs are wanted, too, and first
+  const session = await openSession(await bytesOf(opened.exposing([...plain.outputNames, ...names])));
+  await plain.release();
   const observer = new Observer(layers, () => true);
   await run(session, clips, (feeds, outputs) => {
     for (const { weight, input, columns } of layers) {
