@@ -9,7 +9,7 @@ import { bytesOf, collected, openSubject } from "../calibrate/model.ts";
 import { quantizedNames, restBytes } from "../calibrate/quantized.ts";
 import { openVoice, VOICE_MODEL } from "./voice.ts";
 
-const LINES = 30;
+const LINES = 90;
 const CLIPS = 4;
 const SECONDS = 12;
 

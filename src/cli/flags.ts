@@ -263,7 +263,7 @@ How weights are quantized
                            those where an error would cost most; not for onnx
   --calibration STATS      codes such that layer outputs stay what they are on the inputs that "wlq calibrate" saw;
                            with a target size or for plan: levels, too
-  --rate R                 with --calibration: what a bit of an entropy-coded container counts when codes are chosen: 1 as
+  --rate R                 with --calibration: what a bit of a coded container counts when codes are chosen: 1 as
                            much as the error that it takes away (default 0, nothing)
   --held-out SHARE         for calibrate: this share of the inputs (0.2) chooses no codes but tells how well the chosen
                            do on others; for compare: only those inputs
