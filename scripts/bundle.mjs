@@ -22,9 +22,9 @@ const CLI = { cli: "src/cli/main.ts" };
 const WORKER = { "wlq-worker": "src/threads/worker.ts" };
 const TARGET = "es2022";
 /** What few compressions need, loaded when one does: a chunk for all of it, since files are to be few. */
-const LATER = /\/(src\/(importance|outliers|rate-plan)\.ts|build\/outliers\..*)$/;
-/** The entropy coder, which most compressions need but no look at a file. */
-const ENTROPY = /\/(src\/(entropy|wasm\/entropy)\.ts|build\/entropy\..*)$/;
+const LATER = /\/src\/(importance|rate-plan)\.ts$/;
+/** Loaded when they are wanted, each a chunk: most compressions need the entropy coder, but no look at a file. */
+const CODERS = /\/(?:src|build)\/(?:wasm\/)?(entropy|outliers)\.(?:ts|simd\.wasm\.txt|scalar\.wasm\.txt)$/;
 /** What engines without SIMD load, and which chunk has it. */
 const SCALAR = ".scalar.wasm.txt";
 const SCALARS = {
@@ -33,51 +33,88 @@ const SCALARS = {
   slq: "scalar-encode",
   calibrate: "scalar-encode",
 };
+/** What adapters alone have lies with what they adapt. */
+const ADAPTED = { tfjs: "slq", onnxruntime: "calibrate" };
+/** Marks the second copy of a module that leads to a binary: workerd's, which imports it. All others are there once. */
+const WORKERD = "?workerd";
 const NO_TEXT = "\0no-text";
 
 const onLog = (level, log) => console.error(`${level}: ${log.message}`);
 
 /**
- * Names the chunk of a module that several entries need after the first of them. So chunks are few, and none needs
- * another in a circle: what a module imports is needed by the same entry, and lies there or further up.
+ * The names of the entries that need a module, in their order. Its chunk is named after the first: so chunks are few, and
+ * none needs another in a circle: what a module imports is needed by the same entry, and lies there or further up.
  */
-function firstThatNeeds(input) {
+function usersOf(input) {
   let needs;
   return (id, { getModuleInfo }) => {
     const reach = (from, seen = new Set()) => {
       if (seen.has(from)) return seen;
       seen.add(from);
-      for (const next of getModuleInfo(from).importedIds) reach(next, seen);
+      const { importedIds, dynamicallyImportedIds } = getModuleInfo(from);
+      // a Worker has one script, loaded whole
+      const later = from.endsWith(WORKERD) ? dynamicallyImportedIds.filter((next) => next.endsWith(WORKERD)) : [];
+      for (const next of [...importedIds, ...later]) reach(next, seen);
       return seen;
     };
     needs ??= Object.entries(input).map(([name, path]) => ({ name, ids: reach(resolve(path)) }));
-    const users = needs.filter(({ ids }) => ids.has(id));
-    return users.length > 1 ? `shared-${users[0].name}` : undefined;
+    return needs.filter(({ ids }) => ids.has(id)).map(({ name }) => name);
   };
 }
 
-/** The same for JavaScript, which has chunks of its own for what is loaded later; decoders load `exact`, too. */
-function chunkNames(input) {
-  const shared = firstThatNeeds(input);
+/** Chunks of JavaScript: `common-` where no binary is needed, `shared-` where one is, and those loaded later. */
+function chunkNames(input, leadsToWasm) {
+  const usersIn = usersOf(input);
   return (id, api) => {
-    if (LATER.test(id) || (input.threads === undefined && ENTROPY.test(id))) return "later";
-    if (ENTROPY.test(id)) return "entropy";
+    if (LATER.test(id)) return "later";
+    const path = id.replace(WORKERD, "");
+    const [, coder] = CODERS.exec(path) ?? [];
+    if (coder) return path === id ? coder : "workerd/shared-index";
+    if (id === NO_TEXT) return "workerd/shared-decoder";
     if (id.endsWith(SCALAR)) return SCALARS[basename(id, SCALAR)];
-    return id.endsWith("/exact.ts") ? "exact" : shared(id, api);
+    if (id.endsWith("/exact.ts")) return "exact";
+    const [first, second] = usersIn(id, api);
+    if (!second) return undefined;
+    if (leadsToWasm(path)) return first.replace(/[a-z]+$/, "shared-$&");
+    return `common-${ADAPTED[first] ?? first}`;
   };
+}
+
+/** Whether a module imports a binary, itself or by another. */
+async function wasmLeads() {
+  const { metafile } = await build({
+    entryPoints: [...Object.values(ENTRIES), WORKER["wlq-worker"]],
+    bundle: true,
+    outdir: "dist",
+    format: "esm",
+    platform: "node",
+    external: ["@tensorflow/*"],
+    loader: { ".txt": "empty" },
+    logLevel: "error",
+    metafile: true,
+    write: false,
+  });
+  const inputs = Object.entries(metafile.inputs);
+  const found = new Set(inputs.flatMap(([path]) => (path.endsWith(".wasm.txt") ? [path] : [])));
+  for (let before = -1; before < found.size; ) {
+    before = found.size;
+    for (const [path, { imports }] of inputs) if (imports.some((next) => found.has(next.path))) found.add(path);
+  }
+  const ids = new Set([...found].map((path) => resolve(path)));
+  return (id) => ids.has(id);
 }
 
 /** TypeScript to JavaScript, file by file; each chunk made small when all is in it. */
 const typescript = {
   name: "typescript",
   async transform(code, id) {
-    if (!id.endsWith(".ts")) return null;
+    if (!id.replace(WORKERD, "").endsWith(".ts")) return null;
     const tsconfigRaw = { compilerOptions: { verbatimModuleSyntax: true, target: TARGET } };
     return (await transform(code, { loader: "ts", target: TARGET, sourcefile: id, tsconfigRaw })).code;
   },
   async renderChunk(code) {
     // nothing runs at import, so what is imported for nothing but that is not: a bundler would warn of each
-    const lean = code.replace(/^import '\.\/[^']+';\n/gm, "");
+    const lean = code.replace(/^import '\.{1,2}\/[^']+\.js';\n/gm, "");
     return (await transform(lean, { minify: true, target: TARGET, legalComments: "none" })).code;
   },
 };
@@ -91,18 +128,21 @@ const embedWasm = {
   },
 };
 
-/** Imports the plain SIMD binary instead of the embedded bytes: workerd, which always has SIMD, compiles it itself. */
-const importWasm = {
+/** Modules for workerd: the plain SIMD binary is imported, not embedded: workerd has SIMD and compiles it itself. */
+const importWasm = (leadsToWasm) => ({
   name: "import-wasm",
-  load: (id) => (id === NO_TEXT ? "export default undefined;" : null),
-  resolveId(source) {
-    // has no binary: the same for all
-    if (source.endsWith("/exact.ts")) return { id: "../exact.js", external: "absolute" };
-    if (!source.endsWith(".wasm.txt")) return null;
-    if (source.endsWith(SCALAR)) return NO_TEXT;
-    return { id: `../${basename(source, ".txt")}`, external: "absolute" };
+  async load(id) {
+    if (id === NO_TEXT) return "export default undefined;";
+    return id.endsWith(WORKERD) ? await readFile(id.slice(0, -WORKERD.length), "utf8") : null;
   },
-};
+  async resolveId(source, importer, options) {
+    if (!importer?.endsWith(WORKERD)) return source.endsWith(WORKERD) ? resolve(source) : null;
+    if (source.endsWith(SCALAR)) return NO_TEXT;
+    if (source.endsWith(".wasm.txt")) return { id: `./${basename(source, ".txt")}`, external: "absolute" };
+    const found = await this.resolve(source, importer.slice(0, -WORKERD.length), options);
+    return found && !found.external && leadsToWasm(found.id) ? found.id + WORKERD : found;
+  },
+});
 
 /** What the command line alone needs: its packages, which are CommonJS and share some of theirs, and the version. */
 const CLI_PACKAGES = ["cli-progress", "cli-table3"];
@@ -139,10 +179,19 @@ const commandLine = {
   },
 };
 
-async function bundle(input, dir, plugins) {
+/** Every entry, and the command line, into `dir`; those that lead to a binary again, for workerd, into `dir`/workerd. */
+export async function bundleEntries(dir) {
+  const leadsToWasm = await wasmLeads();
+  const twice = Object.entries(ENTRIES).filter(([, path]) => leadsToWasm(resolve(path)));
+  const input = {
+    ...ENTRIES,
+    ...WORKER,
+    ...CLI,
+    ...Object.fromEntries(twice.map(([name, path]) => [`workerd/${name}`, path + WORKERD])),
+  };
   const made = await rollup({
     input,
-    plugins: [...plugins, typescript],
+    plugins: [importWasm(leadsToWasm), embedWasm, commandLine, typescript],
     external: /^node:/,
     // as package.json says of all of them
     treeshake: {
@@ -155,23 +204,15 @@ async function bundle(input, dir, plugins) {
     format: "es",
     entryFileNames: "[name].js",
     chunkFileNames: "[name].js",
-    manualChunks: chunkNames(input),
+    manualChunks: chunkNames(input, leadsToWasm),
     banner: ({ name }) => (name === "cli" ? "#!/usr/bin/env node" : ""),
     hoistTransitiveImports: false,
   });
 }
 
-/** Every entry, and the command line, into `dir`; for workerd into `dir`/workerd, with binaries that it imports. */
-export async function bundleEntries(dir) {
-  await bundle({ ...ENTRIES, ...WORKER, ...CLI }, dir, [embedWasm, commandLine]);
-  // no files and no workers there
-  const { node: _, threads: _threads, ...portable } = ENTRIES;
-  await bundle(portable, `${dir}/workerd`, [importWasm]);
-}
-
 /** One `.d.ts` an entry, shared ones beside them: what is internal stays out, and a class is the same in every entry. */
 export async function bundleTypes(dir) {
-  const shared = firstThatNeeds(ENTRIES);
+  const usersIn = usersOf(ENTRIES);
   const made = await rollup({
     input: ENTRIES,
     plugins: [dts({ tsconfig: "tsconfig.json", compilerOptions: { stripInternal: true } })],
@@ -183,6 +224,6 @@ export async function bundleTypes(dir) {
     dir,
     entryFileNames: "[name].d.ts",
     chunkFileNames: "[name].d.ts",
-    manualChunks: (id, api) => shared(id, api) && "shared",
+    manualChunks: (id, api) => (usersIn(id, api).length > 1 ? "shared" : undefined),
   });
 }

@@ -57,6 +57,10 @@ export async function quantize(
 export function quantizeSync(weights: Float32Array | Tensor, options: QuantizeOptions = {}): QuantizedTensor {
   const { data, shape } = asTensor(weights);
   const { importance } = options;
+  // an option of model files, which have a place for them
+  if ("outliers" in options && options.outliers) {
+    throw new RangeError(`outliers ${options.outliers}: a lone tensor has no place for them, a model file has`);
+  }
   if (importance !== undefined && !(importance instanceof Float32Array)) {
     throw new TypeError("importance must be a Float32Array");
   }

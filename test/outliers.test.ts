@@ -14,6 +14,7 @@ import {
   decompressStream,
   inspect,
   plan,
+  quantize,
   type Report,
   tensorStream,
   verify,
@@ -203,6 +204,14 @@ test("pruned tensors: exact zeros cost what entropy says, with and without outli
 });
 
 describe("refused with a word", () => {
+  test("by quantize: a lone tensor", async () => {
+    const options = (outliers: number): object => ({ levels: 2, outliers });
+    await expect(quantize(Float32Array.of(1, 2, 3), options(0.01))).rejects.toThrow(
+      new RangeError("outliers 0.01: a lone tensor has no place for them, a model file has"),
+    );
+    expect((await quantize(Float32Array.of(1, 2, 3), options(0))).levels).toBe(2);
+  });
+
   const { file } = oneTensor(tailed(1, 4096), [64, 64]);
   const outliers = 0.01;
 
