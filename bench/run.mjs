@@ -14,4 +14,6 @@ await build({
   logLevel: "warning",
 });
 const { status } = spawnSync(process.execPath, ["build/bench-main.js", ...process.argv.slice(2)], { stdio: "inherit" });
-process.exit(status ?? 1);
+if (status !== 0) process.exit(status ?? 1);
+const last = spawnSync(process.execPath, ["bench/threads.mjs"], { stdio: "inherit" });
+process.exit(last.status ?? 1);

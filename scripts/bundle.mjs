@@ -138,7 +138,7 @@ const importWasm = (leadsToWasm) => ({
   async resolveId(source, importer, options) {
     if (!importer?.endsWith(WORKERD)) return source.endsWith(WORKERD) ? resolve(source) : null;
     if (source.endsWith(SCALAR)) return NO_TEXT;
-    if (source.endsWith(".wasm.txt")) return { id: `./${basename(source, ".txt")}`, external: "absolute" };
+    if (source.endsWith(".wasm.txt")) return { id: `../${basename(source, ".txt")}`, external: "absolute" };
     const found = await this.resolve(source, importer.slice(0, -WORKERD.length), options);
     return found && !found.external && leadsToWasm(found.id) ? found.id + WORKERD : found;
   },

@@ -113,6 +113,16 @@ describe("the packed files", () => {
     expect(packed.files.filter(({ path }) => path.startsWith("dist/") && !built.test(path))).toEqual([]);
   });
 
+  test("import of each other only what is there", () => {
+    const paths = packed.files.map(({ path }) => path);
+    for (const path of paths.filter((name) => /^dist\/.*\.js$/.test(name))) {
+      const text = readFileSync(join(installed, path), "utf8");
+      for (const [, target = ""] of text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)) {
+        expect(paths, `${path} imports ${target}`).toContain(join(path, "..", target));
+      }
+    }
+  });
+
   test("hold declarations that need no other package, those for TensorFlow.js apart", () => {
     const declarations = readdirSync(join(installed, "dist")).filter((name) => name.endsWith(".d.ts"));
     for (const name of declarations) {

@@ -48,6 +48,10 @@ const BUNDLERS = {
   },
 };
 
+// Vite and webpack put the worker beside the page; what the others make finds none
+const [BY_TWO, BY_ONE] = [/^the same bytes, by two threads$/, /^the same bytes, threads: no worker starts/];
+const THREADS = { esbuild: BY_ONE, Vite: BY_TWO, webpack: BY_TWO, Rollup: BY_ONE };
+
 async function build(home, name, bundle) {
   const out = join(home, "bundled", name.toLowerCase());
   await mkdir(out, { recursive: true });
@@ -71,6 +75,8 @@ export const bundlers = Object.entries(BUNDLERS).map(([name, bundle]) => ({
         if (wrong.length > 0)
           throw new Error(`${build}: ${wrong.length} hashes differ: ${wrong.slice(0, 5).join("; ")}`);
       }
+      const threads = await server.ask("threads");
+      if (!THREADS[name].test(threads.value)) throw new Error(`threads: ${threads.value ?? threads.error}`);
     } finally {
       await browser.close();
       await server.close();

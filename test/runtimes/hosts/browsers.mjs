@@ -87,8 +87,11 @@ export function missingBrowser(name) {
 export const browsers = Object.keys(BROWSERS).flatMap((browser) =>
   ["page", "Worker"].map((place) => ({
     name: `${browser}, ${place}`,
-    // under a Content-Security-Policy that forbids Wasm
-    probes: { refused: /^unsupported: .*pages need script-src 'wasm-unsafe-eval'/s },
+    // the second under a Content-Security-Policy that forbids Wasm
+    probes: {
+      threads: /^the same bytes, by two threads$/,
+      refused: /^unsupported: .*pages need script-src 'wasm-unsafe-eval'/s,
+    },
     async start(home) {
       const missing = missingBrowser(browser);
       if (missing) return { missing };

@@ -18,6 +18,7 @@ const COMMANDS = {
 
 export const processes = Object.entries(COMMANDS).map(([name, [command, ...args]]) => ({
   name,
+  probes: { threads: /^the same bytes, by two threads$/ },
   async start(home) {
     if (!existsSync(command)) return { missing: `${command} is not there` };
     const { stdout } = await finish(command, ["--version"]);

@@ -50,7 +50,10 @@ const get = async (address, task) =>
 
 export const workerd = {
   name: "workerd",
-  probes: { imported: /^unsupported: .*SIMD.* encode/ },
+  probes: {
+    threads: /^the same bytes, threads: this runtime has no workers/,
+    imported: /^unsupported: .*SIMD.* encode/,
+  },
   async start(home) {
     await writeFile(join(home, "wrangler.json"), JSON.stringify(CONFIG));
     let server = await dev(home);

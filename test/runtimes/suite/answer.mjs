@@ -1,11 +1,12 @@
 // Answer: one task of the matrix, in whatever runtime this is.
 import { firstResult, throughput } from "./speed.mjs";
-import { conform } from "./suite.mjs";
+import { conform, threaded } from "./suite.mjs";
 
 const TASKS = {
   /** Both builds one after the other: SIMD as it loads by itself, then scalar, asked for after first use. */
   hashes: async (load, scalar) => ({ simd: await conform(load), scalar: await conform(load, scalar) }),
   first: (load) => firstResult(load),
+  threads: (load) => threaded(load),
   speed: (load) => throughput(load),
   /** What a caller is told where the runtime forbids Wasm. */
   refused: async (load) => {

@@ -5,6 +5,7 @@ const MODULES = {
   "wlq/onnx": () => import("wlq/onnx"),
   "wlq/caffe": () => import("wlq/caffe"),
   "wlq/slq": () => import("wlq/slq"),
+  "wlq/threads": () => import("wlq/threads"),
 };
 
 export const load = (name) => MODULES[name]();

@@ -40,7 +40,24 @@ export function safetensorsModel() {
     ["head.bias", "F32", [64], weights(64, 5)],
     ["steps", "U8", [3], Uint8Array.of(1, 2, 3)],
   ];
-  const header = { __metadata__: { format: "pt" } };
+  return safetensorsFile(tensors, { __metadata__: { format: "pt" } });
+}
+
+/** F32 tensors of these shapes. */
+export function safetensorsOf(shapes) {
+  const sized = Object.entries(shapes).map(([name, shape], i) => [
+    name,
+    "F32",
+    shape,
+    weights(
+      shape.reduce((a, b) => a * b),
+      100 + i,
+    ),
+  ]);
+  return safetensorsFile(sized, {});
+}
+
+function safetensorsFile(tensors, header) {
   let offset = 0;
   for (const [name, dtype, shape, data] of tensors) {
     header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };

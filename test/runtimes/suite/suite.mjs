@@ -1,6 +1,6 @@
 // The conformance suite: walks the public surface of the package and names a hash of everything that comes out.
 // No test framework and nothing of a runtime: it runs as it is wherever `load(name)` gives a module of the package.
-import { bytesOf, caffeModel, concat, onnxModel, safetensorsModel, weights } from "./models.mjs";
+import { bytesOf, caffeModel, concat, onnxModel, safetensorsModel, safetensorsOf, weights } from "./models.mjs";
 
 /** Modules that the suite loads. */
 export const MODULES = ["wlq", "wlq/decoder", "wlq/onnx", "wlq/caffe", "wlq/slq"];
@@ -25,6 +25,18 @@ export async function conform(load, kernels) {
   const modules = { wlq, decoder, slq, formats: [onnx.onnx(), caffe.caffe()] };
   for (const part of [tensors, optionsAndErrors, files, decoding, rounds, aborting]) await part(note, modules);
   return hashes;
+}
+
+/** Whether two threads, of a model that is worth them, give the bytes of one; and what the report says of them. */
+export async function threaded(load) {
+  const [{ compress }, { threads }] = await Promise.all([load("wlq"), load("wlq/threads")]);
+  // tensors that threads share, and some that each has for itself
+  const model = new Blob([safetensorsOf({ large: [2300, 1000], a: [600, 1000], b: [600, 1000], c: [600, 1000] })]);
+  const [alone, together] = [memorySink(), memorySink()];
+  await compress(model, alone);
+  const { warnings } = await compress(model, together, { threads: threads(2) });
+  const same = (await sha256([alone.bytes()])) === (await sha256([together.bytes()]));
+  return `${same ? "the same" : "other"} bytes, ${warnings.join() || "by two threads"}`;
 }
 
 /** SHA-256 over parts, each a typed array or plain data (as JSON). */
