@@ -11,6 +11,7 @@ import { type EncodeScope, encodeBinary, encodeScope } from "../wasm/encode.ts";
 import { loadWork } from "../wasm/work.ts";
 import { compensate } from "./compensate.ts";
 import { curveThrough, withLevels } from "./curve.ts";
+import { INDEPENDENT } from "./shrinkage.ts";
 import { type LayerStatistics, type Moments, StatisticsFile } from "./statistics.ts";
 
 /** Options of {@link calibration}. */
@@ -34,10 +35,6 @@ export const CALIBRATION_DEFAULTS: Readonly<Required<CalibrationOptions>> = { da
 
 // Codes that a sweep changes late are few.
 const SWEEPS = 2;
-
-// Neighbouring positions of a convolution, steps of a sequence and pictures of one kind resemble each other. On PP-OCR,
-// layers lose least on other lines where half of the samples count; all or a quarter of them cost up to 0.06 dB.
-const INDEPENDENT = 0.5;
 
 /**
  * A statistics file for `compress(source, sink, { calibration: calibration(file) })`: codes are chosen such that the

@@ -3,7 +3,7 @@ import { countOutputs } from "../formats/layer.ts";
 import type { Source } from "../io/source.ts";
 import { type CalibrateScope, calibrateScope, loadCalibrate } from "../wasm/calibrate.ts";
 import { LANES } from "./blocks.ts";
-import { shrinkageOf } from "./shrinkage.ts";
+import { INDEPENDENT, shrinkageOf } from "./shrinkage.ts";
 import { type LayerStatistics, StatisticsFile } from "./statistics.ts";
 
 /** Options of {@link createRefit}. */
@@ -44,8 +44,6 @@ export interface Refit {
   refit(): Promise<Record<string, number>>;
 }
 
-// Half of the samples count as independent, as in `calibration`.
-const INDEPENDENT = 0.5;
 // Of the gradient's norm, with which a fit is done.
 const TOLERANCE = 1e-7;
 

@@ -1,6 +1,13 @@
 // Shrinkage: how much of a covariance that few samples gave is chance, and what to add to its diagonal against it.
 
 /**
+ * Share of the samples that count as independent. Neighbouring positions of a convolution, steps of a sequence and pictures
+ * of one kind resemble each other. On PP-OCR, layers lose least on other lines where half of the samples count; all or a
+ * quarter of them cost up to 0.06 dB.
+ */
+export const INDEPENDENT = 0.5;
+
+/**
  * What to add to the diagonal of a group's covariance (triangle by rows), a share of the diagonal's mean. The oracle
  * approximating shrinkage estimator (Chen, Wiesel, Eldar & Hero 2010, equation 23) weighs covariance and diagonal so
  * that the expected squared error is least: a squeeze layer sees one input a run, 40 runs say little of 480 directions,
