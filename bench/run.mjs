@@ -15,5 +15,7 @@ await build({
 });
 const { status } = spawnSync(process.execPath, ["build/bench-main.js", ...process.argv.slice(2)], { stdio: "inherit" });
 if (status !== 0) process.exit(status ?? 1);
-const last = spawnSync(process.execPath, ["bench/threads.mjs"], { stdio: "inherit" });
-process.exit(last.status ?? 1);
+for (const path of ["bench/plan.mjs", "bench/threads.mjs"]) {
+  const last = spawnSync(process.execPath, [path], { stdio: "inherit" });
+  if (last.status !== 0) process.exit(last.status ?? 1);
+}
