@@ -114,8 +114,9 @@ function recipe({ base, retrain: { shift = 0, teaching }, longRetrain }: Network
   return `${images} Quantized networks learn from the float network's answers, at temperature ${temperature}${other}${labels > 0 ? `, with the labels at a weight of ${labels}` : ", and from no labels"}.`;
 }
 
-function labelOf({ family, levels, grid, taught }: MethodResult): string {
+function labelOf({ family, levels, grid, taught, ahead }: MethodResult): string {
   if (taught) return `${family}, taught`;
+  if (ahead) return `${family}, trained ahead`;
   if (grid && grid !== "free") return `${family}, ${GRIDS[grid]}`;
   return family === "prune + SLQ" ? `${family} with ${levels} levels` : family;
 }

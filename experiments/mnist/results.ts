@@ -16,7 +16,7 @@ export interface RunResult {
 
 /** One method on one network. */
 export interface MethodResult
-  extends Pick<Method, "name" | "family" | "levels" | "init" | "grid" | "long" | "taught" | "further"> {
+  extends Pick<Method, "name" | "family" | "levels" | "init" | "grid" | "long" | "taught" | "ahead" | "further"> {
   readonly epochs: number;
   readonly runs: readonly RunResult[];
   /** Test error in percent, mean of the seeds. */
@@ -93,7 +93,7 @@ function networkResult({ network, parameters, base, runs }: Measurements): Netwo
     methods: methods.map((method): MethodResult => {
       const own = runs.get(method) ?? [];
       const test = own.map((run) => run.test.error);
-      const { name, family, levels, init, grid, long, taught, further } = method;
+      const { name, family, levels, init, grid, long, taught, ahead, further } = method;
       const float = errors((m) => isReference(m) && m.long === long) ?? [];
       const retrained = family !== "float" && family !== "one-shot";
       const ownGrid = family === "ESLQ" ? "pow2" : family === "INQ" ? "inq" : "free";
@@ -102,6 +102,7 @@ function networkResult({ network, parameters, base, runs }: Measurements): Netwo
       const bytes = mean(own.map(({ size }) => size?.total ?? floatBytes));
       return {
         ...{ name, family, levels, init, ...(grid && { grid }), ...(long && { long }), ...(taught && { taught }) },
+        ...(ahead && { ahead }),
         ...(further && { further }),
         epochs: own[0]?.rounds.at(-1)?.epochs ?? 0,
         error: round(mean(test)),
@@ -123,6 +124,7 @@ const ALLOWED: Readonly<Record<string, number>> = {
   "slq-5": 0.1,
   "eslq-17": 0.1,
   "mlq-3": 0.3,
+  "mlq-3-ahead": 0.3,
 };
 /** Deep Compression (Han et al., ICLR 2016), and the float error that a network must reach. */
 const PUBLISHED: Readonly<Record<Network["name"], { ratio: number; float: number }>> = {

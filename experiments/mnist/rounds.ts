@@ -43,7 +43,11 @@ export interface Run {
  */
 export function runOf(out: string, network: Network, seed: number, method: Method): Run {
   const { name, base, lossImages } = network;
-  const trains = { ...retrainingOf(network, method), lossImages: method.byLoss ? lossImages : null };
+  const trains = {
+    ...retrainingOf(network, method),
+    lossImages: method.byLoss ? lossImages : null,
+    ...(method.ahead && { ahead: true }),
+  };
   const key = keyOf({ name, base, seed, init: method.init, byLoss: method.byLoss, trains });
   const oneShot = method.family === "one-shot";
   const own = { network, seed, method, folder: join(out, `${name}-seed${seed}-${method.name}-${key}`) };
@@ -112,7 +116,11 @@ const trainedPath = (folder: string, round: number): string => join(folder, `tra
 
 async function runRound(run: Run, trainer: Trainer, round: number, rounds: number): Promise<RoundResult> {
   const { folder, base, method, network } = run;
-  const trained = round === 1 ? base : trainedPath(folder, round - 1);
+  const { biasEpochs, epochs: all } = retrainingOf(network, method);
+  // trained ahead, there is a training before the first round, too
+  const each = method.init ? (all - biasEpochs) / (method.ahead ? rounds : rounds - 1) : all / rounds;
+  const trained = round === 1 && !method.ahead ? base : trainedPath(folder, round - 1);
+  if (round === 1 && method.ahead) await train(run, trainer, 0, each, statePath(folder, 0));
   let state = trained;
   let frozen = 0;
   let values: Record<string, number> | undefined;
@@ -126,15 +134,32 @@ async function runRound(run: Run, trainer: Trainer, round: number, rounds: numbe
   if (method.family === "one-shot")
     return { round, rounds, frozen, before, after: before, epochs: 0, ...(values && { values }) };
 
-  const { biasEpochs, epochs: all, teaching, ...training } = retrainingOf(network, method);
-  const each = method.init ? (all - biasEpochs) / (rounds - 1) : all / rounds;
-  const epochs = method.init && round === rounds ? biasEpochs : each;
-  const out = trainedPath(folder, round);
-  const taught = run.teacher ? { teacher: run.teacher, ...teaching } : {};
-  await trainer.run({ do: "train", ...training, ...taught, epochs, batches: batchSeed(run.seed, round), state, out });
-  const after = await trainer.measure(out, "validation");
-  const total = round < rounds ? round * each : all;
+  const last = method.init !== null && round === rounds;
+  await train(run, trainer, round, last ? biasEpochs : each, state, last);
+  const after = await trainer.measure(trainedPath(folder, round), "validation");
+  const total = round < rounds ? (method.ahead ? round + 1 : round) * each : all;
   return { round, rounds, frozen, before, after, epochs: total, ...(values && { values }) };
+}
+
+// Under the state's masks; `last`: no round follows.
+async function train(
+  run: Run,
+  trainer: Trainer,
+  round: number,
+  epochs: number,
+  state: string,
+  last = false,
+): Promise<void> {
+  const { folder, method, network, seed, teacher } = run;
+  const { biasEpochs: _, epochs: __, teaching, ...training } = retrainingOf(network, method);
+  const taught = teacher ? { teacher, ...teaching } : {};
+  const probe = join(folder, "probe.safetensors");
+  const ahead = method.ahead && !last ? { ahead: probe } : {};
+  if (ahead.ahead) await wlq("probe", state, state, probe);
+  const batches = batchSeed(seed, round);
+  const out = trainedPath(folder, round);
+  await trainer.run({ do: "train", ...training, ...taught, ...ahead, epochs, batches, state, out });
+  await rm(probe, { force: true });
 }
 
 async function nextState(run: Run, trainer: Trainer, round: number, trained: string): Promise<RoundReport> {

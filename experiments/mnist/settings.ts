@@ -54,6 +54,8 @@ export interface Network {
   readonly longRetrain?: Retraining;
   /** MLQ takes as long. */
   readonly longMlq?: boolean;
+  /** MLQ once more, trained ahead, and longer where pruning is: its order of layers. */
+  readonly aheadMlq?: string;
   readonly prunings: readonly Pruning[];
   /** For the page. */
   readonly remark?: string;
@@ -71,6 +73,11 @@ export interface Method {
   readonly byLoss: boolean;
   /** Trained as `longRetrain` says. */
   readonly long?: boolean;
+  /**
+   * Before each round, the first one too, the layers that freeze in it are trained as they will be rounded, by
+   * straight-through gradients. Ours, not the paper's.
+   */
+  readonly ahead?: boolean;
   /** A float network that is taught as the quantized ones are. */
   readonly taught?: boolean;
   /** Not held to "no loss". */
@@ -78,6 +85,9 @@ export interface Method {
   /** The grid of a one-shot method. */
   readonly grid?: "free" | "pow2" | "inq";
 }
+
+// All layers in each of MLQ's two rounds.
+const AT_ONCE = "fc1.weight,fc2.weight,fc3.weight;fc1.weight,fc2.weight,fc3.weight";
 
 /** A seed is a start and an order of batches. */
 export const SEEDS: readonly number[] = [1, 2, 3, 4, 5];
@@ -210,6 +220,16 @@ const MLQ_ORDER: Readonly<Partial<Record<Network["name"], readonly string[]>>> =
   "lenet-300-100": ["--schedule", "depth-first"],
 };
 
+const mlqAhead = (order: string, long: boolean): Method => ({
+  name: "mlq-3-ahead",
+  family: "MLQ",
+  levels: 3,
+  init: ["--preset", "mlq", "--schedule", order],
+  byLoss: false,
+  ahead: true,
+  ...(long && { long }),
+});
+
 /** All methods of a network, the float one first. */
 export function methodsOf(network: Network): Method[] {
   return [
@@ -229,6 +249,7 @@ export function methodsOf(network: Network): Method[] {
       byLoss: true,
       ...(network.longMlq && { long: true }),
     },
+    ...(network.aheadMlq ? [mlqAhead(network.aheadMlq, network.longRetrain !== undefined)] : []),
     ...[17, 9, 5, 3].map(inq),
     ...network.prunings.map((pruning) => pruned(pruning, network.longRetrain !== undefined && !pruning.further)),
   ];
@@ -236,5 +257,5 @@ export function methodsOf(network: Network): Method[] {
 
 /** The methods of the short form. */
 export function quickMethods(): Method[] {
-  return [FLOAT, oneShot(5, "free"), slq(5)];
+  return [FLOAT, oneShot(5, "free"), slq(5), oneShot(3, "free"), mlqAhead(AT_ONCE, false)];
 }

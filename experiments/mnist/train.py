@@ -6,7 +6,8 @@
     {"do": "measure", "model": MODEL, "part": "validation"}      loss, and error in percent; part may be "test"
 
 training: epochs (may be a fraction), rate, decay, batches (the seed of their order); and, if given, images (the first so
-many), shift (pixels that they are moved by at most), teacher (a MODEL whose answers are the targets), temperature, labels.
+many), shift (pixels that they are moved by at most), teacher (a MODEL whose answers are the targets), temperature, labels,
+ahead (a PROBE: the layers that freeze next are trained as they will be, see Ahead).
 Arguments: the network, and the folder of the IDX files. The last 5 000 training images are for validation only.
 """
 import json
@@ -91,7 +92,7 @@ class Images:
 def train(network, tensors, masks, data, command):
     """SGD with momentum, weight decay and a rate that falls to zero along a cosine. The mask multiplies the whole
     update, so that nothing moves a frozen weight. With a teacher the targets are its answers at a temperature, and
-    `labels` is the weight of the true ones."""
+    `labels` is the weight of the true ones. `ahead`: gradients are those at the rounded weights."""
     images, truth = data.images(command.get("shift", 0)), data.train[1]
     count = command.get("images", len(truth))
     taught = data.answers(network, command["teacher"], images, count) if "teacher" in command else None
@@ -100,6 +101,7 @@ def train(network, tensors, masks, data, command):
     each = count // BATCH
     steps = round(command["epochs"] * each)
     decay = np.float32(command["decay"])
+    ahead = Ahead(tensors, masks, safetensors.load(command["ahead"])[0] if "ahead" in command else {})
     for step in range(steps):
         at = step % each
         if at == 0:
@@ -109,7 +111,7 @@ def train(network, tensors, masks, data, command):
         way = ways[batch]
         slope = Slope(truth[batch], None if taught is None else taught[batch, way], command)
         now = np.float32(command["rate"] * 0.5 * (1 + np.cos(np.pi * step / steps)))
-        for name, gradient in network.gradients(tensors, images.batch(batch, way), slope).items():
+        for name, gradient in network.gradients(ahead.seen(step), images.batch(batch, way), slope).items():
             weights, v = tensors[name], velocity[name]
             v *= MOMENTUM
             v += gradient
@@ -119,6 +121,45 @@ def train(network, tensors, masks, data, command):
             if name in masks:
                 update *= masks[name]
             weights -= update
+
+
+class Ahead:
+    """Straight-through rounding of the layers that freeze next: the loss sees their weights as the nearest value of the
+    coming codebook, and its gradient moves the weights behind. Free values follow the mean of their weights; frozen
+    ones stay."""
+
+    EVERY = 50  # steps between two looks at the means
+
+    def __init__(self, tensors, masks, probe):
+        self.tensors = tensors
+        self.codebooks = {name[: -len(".codebook")]: v for name, v in probe.items() if name.endswith(".codebook")}
+        self.fixed = {
+            name: np.isin(values, tensors[name][masks[name] == 0]) for name, values in self.codebooks.items()
+        }
+
+    def seen(self, step):
+        """All tensors, those layers rounded."""
+        if not self.codebooks:
+            return self.tensors
+        if step % self.EVERY == 0:
+            for name in self.codebooks:
+                self.centre(name)
+        return {**self.tensors, **{name: self.rounded(name) for name in self.codebooks}}
+
+    def rounded(self, name):
+        weights, values = self.tensors[name], self.codebooks[name]
+        result = np.full_like(weights, values[0])
+        for low, high in zip(values, values[1:]):
+            np.copyto(result, high, where=weights > (low + high) / 2)
+        return result
+
+    def centre(self, name):
+        weights, values = self.tensors[name].ravel(), self.codebooks[name]
+        codes = np.searchsorted((values[1:] + values[:-1]) / 2, weights)
+        counts = np.bincount(codes, minlength=len(values))
+        sums = np.bincount(codes, weights, len(values))
+        free = ~self.fixed[name] & (counts > 0)
+        values[free] = sums[free] / counts[free]
 
 
 class Slope:

@@ -25,6 +25,8 @@ export type Command =
       readonly batches: number;
       /** A network, and how it teaches. */
       readonly teacher?: string;
+      /** A probe: the layers that freeze next are trained as they will be rounded. */
+      readonly ahead?: string;
     } & Training &
       Partial<Teaching>)
   | {
