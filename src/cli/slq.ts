@@ -63,7 +63,7 @@ init
   --partition HOW          magnitude, error or loss: which clusters freeze first (default: loss with --losses, else magnitude)
   --across                 clusters of all layers compared together
   --schedule LIST          5,9,13,15,17 clusters a round, or 50%,75%,87.5%,100% of the weights, or MLQ's
-                           loss, depth-first, or layers a round, each twice: "fc1;fc1;fc2,fc3;fc2,fc3"
+                           loss, depth-first, or layers a round by name, each twice: "fc1.weight;fc1.weight,fc2.weight;fc2.weight"
   --prune SHARE            first freeze this share of each layer at zero, smallest first; --prune-schedule 50%,80%,100%
   --include/--exclude REGEX  layers; --layer REGEX=levels:9,sparsity:0.5 options for some (repeatable)
 next
@@ -101,7 +101,7 @@ export async function slqCommand(args: readonly string[], tools: Tools): Promise
       const options = initOptions(values);
       return await between([model], state, tools, async ([source], folder) => {
         const status = await initState(source, fileSink(state), { ...options, ...folder });
-        return show(status, () => `${statusText(status)}\n${state}: ${nextStep(status, state)}`);
+        return show(status, () => `${statusText(status)}\n${state}: ${progress(status)}; ${nextStep(status, state)}`);
       });
     }
     case "status": {
@@ -109,7 +109,7 @@ export async function slqCommand(args: readonly string[], tools: Tools): Promise
       const source = await fileSource(state);
       try {
         const status = await statusOf(source);
-        return show(status, () => `${statusText(status)}\n${state}: ${nextStep(status, state)}`);
+        return show(status, () => `${statusText(status)}\n${state}: ${progress(status)}; ${nextStep(status, state)}`);
       } finally {
         await source.close();
       }
@@ -119,7 +119,7 @@ export async function slqCommand(args: readonly string[], tools: Tools): Promise
       const losses = values.losses === undefined ? undefined : await readLosses(values.losses);
       return await between([state, trained], state2, tools, async ([source, weights], folder) => {
         const report = await nextState(source, weights, fileSink(state2), { ...folder, losses, snap: values.snap });
-        return show(report, () => `${roundText(report)}\n${roundLine(state2, report)}`);
+        return show(report, () => `${roundText(report)}\n${roundLine(state2, report)}\n${nextStep(report, state2)}`);
       });
     }
     case "run": {
@@ -330,11 +330,18 @@ function statusText({ layers, others }: SlqStatus): string {
   return [table(["layer", "type", "levels", "clusters frozen", "weights frozen"], rows, 2), ...rest].join("\n");
 }
 
-function nextStep({ round, rounds, done }: SlqStatus, state: string): string {
-  if (done) return `all ${rounds} rounds are done; now: wlq slq finish ${state} OUT`;
+type Progress = Pick<SlqStatus, "round" | "rounds" | "done">;
+
+function progress({ round, rounds, done }: Progress): string {
+  if (done) return `all ${rounds} rounds are done`;
+  return round === 0 ? `${rounds} rounds to go` : `round ${round} of ${rounds} is done`;
+}
+
+function nextStep({ round, done }: Progress, state: string): string {
+  if (done) return `now: wlq slq finish ${state} OUT`;
   return round === 0
-    ? `${rounds} rounds to go; now: wlq slq next ${state} ${state} STATE2`
-    : `round ${round} of ${rounds} is done; now train under the masks, then: wlq slq next ${state} TRAINED STATE2`;
+    ? `now: wlq slq next ${state} ${state} STATE2`
+    : `now train under the masks, then: wlq slq next ${state} TRAINED STATE2`;
 }
 
 function roundText(report: RoundReport): string {

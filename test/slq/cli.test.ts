@@ -30,7 +30,8 @@ test("init, next, status, finish, compress: exact", async () => {
   expect(init.out).toContain("2 rounds to go");
   expect(init.out).toContain("1 tensors without a mask, which train freely: fc.bias");
   const first = await slq("next", file("s0"), file("s0"), file("s1"));
-  expect(first.out).toMatch(/s1: round 1 of 2, \d+\.\d % of 4000 weights frozen\n$/);
+  expect(first.out).toMatch(/s1: round 1 of 2, \d+\.\d % of 4000 weights frozen\n/);
+  expect(first.out).toContain(`now train under the masks, then: wlq slq next ${file("s1")} TRAINED STATE2`);
   expect((await slq("status", file("s1"))).out).toContain("round 1 of 2 is done; now train under the masks");
   const status = JSON.parse((await slq("status", file("s1"), "--json")).out);
   expect(status).toMatchObject({ round: 1, rounds: 2, done: false, format: "safetensors" });
