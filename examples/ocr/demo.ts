@@ -2,12 +2,13 @@
 import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { compareTexts } from "./agreement.ts";
-import { compressFile } from "./command.ts";
+import { compressFile, runCli } from "./command.ts";
 import { measureDecode } from "./decode-speed.ts";
-import { drawLines } from "./lines.ts";
+import { CALIBRATION_LINES, drawLines } from "./lines.ts";
 import { MODEL_PATH, readAlphabet } from "./model.ts";
 import { linesPage } from "./page.ts";
 import { prepareLines, readLines } from "./recognize.ts";
+import { writeSamples } from "./samples.ts";
 import type { Bench, Setting, Trial } from "./sweep.ts";
 import { SETTINGS, settingFlags, settingName, smallestKeeping, tryModel } from "./sweep.ts";
 import { fileTable, percent, sweepTable, textTable } from "./tables.ts";
@@ -35,7 +36,14 @@ async function main(): Promise<void> {
   progress(`reading ${lines.length} lines with the float model`);
   const float = await readLines(await readFile(MODEL_PATH), inputs, alphabet);
   const floatTexts = float.readings.map((reading) => reading.text);
-  const bench: Bench = { cliPath, outDir, inputs, alphabet, reference: float.readings };
+
+  progress(`calibrating on ${CALIBRATION_LINES.count} other lines`);
+  const [samples, statistics] = [join(outDir, "samples.safetensors"), join(outDir, "statistics.safetensors")];
+  await writeSamples(samples, "x", prepareLines(drawLines(CALIBRATION_LINES)));
+  const calibrating = performance.now();
+  await runCli(cliPath, ["calibrate", MODEL_PATH, samples, statistics]);
+  const calibrateSeconds = (performance.now() - calibrating) / 1000;
+  const bench: Bench = { cliPath, outDir, inputs, statistics, alphabet, reference: float.readings };
 
   progress(`compressing, ${settingName(SHOWN)}`);
   const shown = await tryModel(bench, SHOWN);
@@ -66,7 +74,8 @@ async function main(): Promise<void> {
   print(`
 scaled: one codebook a tensor and a factor per channel. lloyd: started from quantiles, which wastes its values on the
 many small weights and never reaches the few large ones. * one layer that does more harm than any other keeps 256
-levels (--tensor). Leading and trailing spaces do not count.`);
+levels (--tensor). calibrated: codes chosen by what the layers see on ${CALIBRATION_LINES.count} lines that are not among these (wlq calibrate,
+${calibrateSeconds.toFixed(0)} s; then --calibration). Leading and trailing spaces do not count.`);
 
   const best = smallestKeeping(trials, KEEP_SHARE);
   const pagePath = join(outDir, "lines.html");
@@ -78,6 +87,7 @@ levels (--tensor). Leading and trailing spaces do not count.`);
     lines: truth,
     float: { texts: floatTexts, accuracy: floatAccuracy, loadSeconds: float.loadSeconds, runSeconds: float.runSeconds },
     shown: { flags: settingFlags(SHOWN), onnx: shown.report, container, decodeGBps, accuracy: shownAccuracy },
+    calibration: { lines: CALIBRATION_LINES.count, seconds: calibrateSeconds },
     trials,
     smallest: best && {
       setting: best.setting,
@@ -95,7 +105,7 @@ levels (--tensor). Leading and trailing spaces do not count.`);
 
 function closing(best: Trial | undefined, size: number): string {
   if (best === undefined) return `No setting keeps ${percent(KEEP_SHARE)} of the characters.`;
-  const flags = settingFlags(best.setting).join(" ");
+  const flags = settingFlags(best.setting).join(" ") + (best.setting.calibrated ? ", calibrated" : "");
   return (
     `The smallest that keeps at least ${percent(KEEP_SHARE)} of the characters: ${flags}\n` +
     `${formatBytes(size)} -> ${formatBytes(best.report.bytesOut)}, ${(size / best.report.bytesOut).toFixed(2)}x, ` +

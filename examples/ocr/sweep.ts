@@ -19,6 +19,8 @@ export interface Setting {
   readonly method: "optimal" | "uniform" | "lloyd";
   /** A `--tensor` rule for a layer that needs more. */
   readonly rule?: string;
+  /** Whether codes are chosen by what layers see on lines that are not read afterwards. */
+  readonly calibrated?: boolean;
 }
 
 /** A setting and what came of it. */
@@ -37,6 +39,13 @@ const SHARINGS = ["tensor", "channel", "scaled"] as const;
 /** Quantized alone, this layer does more harm than any other: it gets 256 levels for 57,600 of 2.7 million weights. */
 const MIXED: Setting = { sharing: "scaled", levels: 35, method: "optimal", rule: "conv2d_118=levels:256" };
 
+/** Few levels by the weights alone and by calibration. 16 levels without it are among the others. */
+const CALIBRATED: readonly Setting[] = [
+  { sharing: "scaled", levels: 16, method: "optimal", calibrated: true },
+  { sharing: "scaled", levels: 8, method: "optimal" },
+  { sharing: "scaled", levels: 8, method: "optimal", calibrated: true },
+];
+
 /** Optimal clustering everywhere; the two peers where the difference shows. */
 export const SETTINGS: readonly Setting[] = SHARINGS.flatMap((sharing): Setting[] => [
   // 256 values a channel would nearly weigh what the weights do
@@ -47,13 +56,13 @@ export const SETTINGS: readonly Setting[] = SHARINGS.flatMap((sharing): Setting[
     { sharing, levels, method: "uniform" },
     { sharing, levels, method: "lloyd" },
   ]),
-]).concat(MIXED);
+]).concat(MIXED, CALIBRATED);
 
 function peerLevels(sharing: Setting["sharing"]): readonly number[] {
   return sharing === "tensor" ? [256, 64] : [16];
 }
 
-/** The flags of `wlq compress` for a setting. */
+/** The flags of `wlq compress` for a setting, but for the file that a calibrated one takes. */
 export function settingFlags({ sharing, levels, method, rule }: Setting): string[] {
   const flags = ["--levels", String(levels), "--method", method];
   // Quantiles of the weights as first centroids: what many scripts do, and bad where a few weights are far out.
@@ -65,8 +74,8 @@ export function settingFlags({ sharing, levels, method, rule }: Setting): string
 }
 
 /** A setting as a file name. */
-export function settingName({ sharing, levels, method, rule }: Setting): string {
-  return `${sharing}-${levels}-${method}${rule === undefined ? "" : "-mixed"}`;
+export function settingName({ sharing, levels, method, rule, calibrated }: Setting): string {
+  return `${sharing}-${levels}-${method}${rule === undefined ? "" : "-mixed"}${calibrated ? "-calibrated" : ""}`;
 }
 
 /** Everything that all trials share. */
@@ -74,6 +83,8 @@ export interface Bench {
   readonly cliPath: string;
   readonly outDir: string;
   readonly inputs: readonly Tensor[];
+  /** What `wlq calibrate` wrote. */
+  readonly statistics: string;
   readonly alphabet: Alphabet;
   /** The float model's readings. */
   readonly reference: readonly Reading[];
@@ -82,7 +93,9 @@ export interface Bench {
 /** Compresses the model to an ONNX file that stock onnxruntime-web runs, and reads all lines with it. */
 export async function tryModel(bench: Bench, setting: Setting): Promise<Trial> {
   const path = join(bench.outDir, `${settingName(setting)}.onnx`);
-  const report = await compressFile(bench.cliPath, [MODEL_PATH, path, "--to", "onnx", ...settingFlags(setting)]);
+  const known = setting.calibrated ? ["--calibration", bench.statistics] : [];
+  const flags = [...settingFlags(setting), ...known];
+  const report = await compressFile(bench.cliPath, [MODEL_PATH, path, "--to", "onnx", ...flags]);
   const { readings } = await readLines(await readFile(path), bench.inputs, bench.alphabet);
   const texts = readings.map((reading) => reading.text);
   return { setting, report, agreement: agreement(bench.reference, readings), texts };

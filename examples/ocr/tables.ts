@@ -51,7 +51,7 @@ export function sweepTable(trials: readonly Trial[]): string {
     .toSorted((a, b) => place(a) - place(b))
     .map(({ setting, report, agreement }) => [
       setting.sharing,
-      setting.method,
+      setting.calibrated ? "calibrated" : setting.method,
       setting.rule === undefined ? String(setting.levels) : `${setting.levels} *`,
       `${agreement.lines}/${agreement.countLines}`,
       percent(agreement.characters),

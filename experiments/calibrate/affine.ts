@@ -1,6 +1,6 @@
 // Affine: integers with a scale and a zero point, as the usual tools make them, in place of a model's weights.
 
-import type { OnnxModel } from "../../src/formats/onnx.ts";
+import type { Model } from "../../src/formats/format.ts";
 import type { Segment } from "../../src/io/segment.ts";
 
 export interface AffineSetting {
@@ -86,7 +86,7 @@ interface AffineModel {
 
 /** The model with all named weights made affine; depthwise ones with 8 bits a channel. */
 export async function affineModel(
-  model: OnnxModel,
+  model: Pick<Model, "tensors" | "dense">,
   names: ReadonlySet<string>,
   depthwise: ReadonlySet<string>,
   setting: AffineSetting,

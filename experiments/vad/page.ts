@@ -1,4 +1,5 @@
 // Page: what was measured of the voice activity detector, as docs/results/vad.md.
+import { table } from "../calibrate/table.ts";
 import { SECONDS } from "./speech.ts";
 import type { Distance } from "./subject.ts";
 
@@ -58,11 +59,4 @@ ${table(
   cells,
 )}
 `;
-}
-
-function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, c) => Math.max(3, heading.length, ...rows.map((row) => row[c]?.length ?? 0)));
-  const line = (row: readonly string[]): string =>
-    `| ${row.map((cell, c) => cell.padEnd(widths[c] as number)).join(" | ")} |`;
-  return [line(headings), `| ${widths.map((w) => "-".repeat(w)).join(" | ")} |`, ...rows.map(line)].join("\n");
 }
