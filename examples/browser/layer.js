@@ -36,9 +36,14 @@ export async function layerOf(model, container, name, formats) {
   const { coded, bytesOf } = await openContainer(container);
   const { dtype, shape, codebook: codebookName, scales, axis } = coded[name];
   const codebook = FLOATS.F32(await bytesOf(codebookName));
-  const { body } = await tensorStream(model, name, { formats });
-  const weights = FLOATS[dtype](await new Response(body).arrayBuffer());
-  if (scales) divide(weights, FLOATS.F16(await bytesOf(scales)), shape, axis);
+  const scale = scales && FLOATS.F16(await bytesOf(scales));
+  const weightsOf = async (source) => {
+    const { body } = await tensorStream(source, name, { formats });
+    const weights = FLOATS[dtype](await new Response(body).arrayBuffer());
+    if (scale) divide(weights, scale, shape, axis);
+    return weights;
+  };
+  const weights = await weightsOf(model);
   let [low, high] = [codebook[0], codebook.at(-1)];
   for (const w of weights) {
     if (w < low) low = w;
@@ -48,7 +53,16 @@ export async function layerOf(model, container, name, formats) {
   const factor = BINS / (high - low || 1);
   for (const w of weights) bins[Math.min(BINS - 1, Math.floor((w - low) * factor))]++;
   const unit = scales ? " × scale" : "";
-  return { name, count: weights.length, low, high, bins, codebook, counts: countNearest(weights, codebook), unit };
+  return {
+    name,
+    count: weights.length,
+    low,
+    high,
+    bins,
+    codebook,
+    counts: countValues(await weightsOf(container), codebook),
+    unit,
+  };
 }
 
 function divide(weights, scale, shape, axis) {
@@ -59,7 +73,8 @@ function divide(weights, scale, shape, axis) {
   }
 }
 
-function countNearest(weights, codebook) {
+/** How often each value stands in a restored tensor: of a calibrated one not always the nearest to what was there. */
+function countValues(weights, codebook) {
   const limits = Array.from(codebook.subarray(1), (value, i) => (codebook[i] + value) / 2);
   const counts = new Uint32Array(codebook.length);
   for (const w of weights) {

@@ -1,32 +1,62 @@
 // The page: hands the file and the options to the Worker, and shows what comes back.
 import { drawLayer } from "./chart.js";
-import { fillTable, sizeText } from "./table.js";
+import { decibels, fillTable, sizeText } from "./table.js";
 
 const get = (id) => document.getElementById(id);
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 let file;
+let images = [];
+/** Whether the model's input is being looked at. */
+let asking = false;
+
+const canCalibrate = () => file?.name.endsWith(".onnx") ?? false;
 
 function choose(chosen) {
   if (!chosen) return;
   file = chosen;
   get("file-name").textContent = `${file.name} (${sizeText(file.size)})`;
-  get("to-label").hidden = !file.name.endsWith(".onnx");
+  get("to-label").hidden = get("calibrate").hidden = !canCalibrate();
   get("start").disabled = false;
+  ask();
 }
 
-get("file").addEventListener("change", ({ target }) => choose(target.files[0]));
-const drop = get("drop");
-for (const name of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(name, (event) => {
-    event.preventDefault();
-    drop.classList.toggle("over", name === "dragover");
-    if (name === "drop") choose(event.dataTransfer.files[0]);
-  });
+function chooseImages(chosen) {
+  images = [...chosen];
+  const count = images.length === 1 ? "1 image" : `${images.length} images`;
+  get("images-text").textContent = images.length > 0 ? count : get("images-text").dataset.empty;
+  get("input").hidden = images.length === 0;
+  ask();
 }
+
+/** What size the model wants images in. */
+function ask() {
+  if (!canCalibrate() || images.length === 0) return;
+  get("message").textContent = "";
+  asking = get("start").disabled = true;
+  worker.postMessage({ kind: "input", file });
+}
+
+function dropping(area, input, taken) {
+  input.addEventListener("change", () => taken(input.files));
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    area.addEventListener(name, (event) => {
+      event.preventDefault();
+      area.classList.toggle("over", name === "dragover");
+      if (name === "drop") taken(event.dataTransfer.files);
+    });
+  }
+}
+dropping(get("drop"), get("file"), ([chosen]) => choose(chosen));
+dropping(get("drop-images"), get("images"), chooseImages);
+get("images-text").dataset.empty = get("images-text").textContent;
+get("no-images").addEventListener("click", () => {
+  get("images").value = "";
+  chooseImages([]);
+});
 
 function work(isWorking) {
   get("working").hidden = get("cancel").hidden = !isWorking;
-  get("start").disabled = get("file").disabled = isWorking;
+  get("start").disabled = get("file").disabled = get("images").disabled = isWorking;
 }
 
 get("form").addEventListener("submit", (event) => {
@@ -37,11 +67,35 @@ get("form").addEventListener("submit", (event) => {
   get("status").textContent = "";
   work(true);
   const to = get("to-label").hidden ? "container" : get("to").value;
-  worker.postMessage({ kind: "compress", file, to, levels: Number(get("levels").value), scale: get("scale").value });
+  const [levels, width, height] = ["levels", "width", "height"].map((id) => Number(get(id).value));
+  const [scale, values, order] = ["scale", "values", "order"].map((id) => get(id).value);
+  const known = canCalibrate() && images.length > 0 ? { files: images, width, height, values, order } : undefined;
+  worker.postMessage({ kind: "compress", file, to, levels, scale, images: known });
 });
 get("cancel").addEventListener("click", () => worker.postMessage({ kind: "cancel" }));
 
+/** Of an even number, the lower of the two in the middle; what is exact is more than any number. */
+const median = (list) => [...list].sort((a, b) => (a ?? Infinity) - (b ?? Infinity))[(list.length - 1) >> 1];
+
+function showOutputs(tensors) {
+  const outputs = tensors.flatMap(({ output }) => output ?? []);
+  get("outputs").hidden = outputs.length === 0;
+  get("table").classList.toggle("calibrated", outputs.length > 0);
+  if (outputs.length === 0) return;
+  const [own, nearest] = ["sqnrDb", "nearestDb"].map((of) => decibels(median(outputs.map((output) => output[of]))));
+  get("outputs").textContent =
+    `On the images, the outputs of ${outputs.length} layers keep ${own} (median); with every weight at its nearest value they would keep ${nearest}.`;
+}
+
 const ANSWERS = {
+  input({ shape: [, , height, width] }) {
+    asking = get("start").disabled = false;
+    if (height) get("height").value = height;
+    if (width) get("width").value = width;
+    // other sizes than these are refused by the model
+    get("height").readOnly = height > 0;
+    get("width").readOnly = width > 0;
+  },
   progress({ share, text }) {
     get("progress").value = share;
     get("status").textContent = text;
@@ -55,6 +109,7 @@ const ANSWERS = {
     if (link.href.startsWith("blob:")) URL.revokeObjectURL(link.href);
     link.href = URL.createObjectURL(blob);
     link.download = name;
+    showOutputs(report.tensors);
     fillTable(get("rows"), report.tensors, (tensor) => worker.postMessage({ kind: "layer", tensor }));
     get("result").hidden = false;
     const largest = report.tensors.filter(({ stats }) => stats).sort((a, b) => b.bytesIn - a.bytesIn)[0];
@@ -68,6 +123,9 @@ const ANSWERS = {
   },
   failed({ code, message }) {
     work(false);
+    // images that the model does not take
+    if (asking) get("no-images").click();
+    asking = false;
     get("message").textContent = code === "aborted" ? "Cancelled." : message;
   },
 };

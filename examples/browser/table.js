@@ -8,11 +8,12 @@ export function sizeText(bytes) {
   return `${unit === 0 ? size : size.toFixed(size < 10 ? 2 : 1)} ${units[unit]}`;
 }
 
-const qualityText = ({ sqnrDb }) => (sqnrDb === null ? "exact" : `${sqnrDb.toFixed(1)} dB`);
+export const decibels = (db) => (db === null ? "exact" : `${db.toFixed(1)} dB`);
 
 /** @param choose called with the name of a tensor */
 export function fillTable(body, tensors, choose) {
-  const rows = tensors.map(({ name, shape, bytesIn, bytesOut, stats, kept }) => {
+  const calibrated = tensors.some(({ output }) => output);
+  const rows = tensors.map(({ name, shape, bytesIn, bytesOut, stats, kept, output }) => {
     const row = document.createElement("tr");
     row.dataset.tensor = name;
     row.classList.toggle("kept", !stats);
@@ -25,7 +26,8 @@ export function fillTable(body, tensors, choose) {
       shape.join(" × "),
       sizeText(bytesIn),
       sizeText(bytesOut),
-      ...(stats ? [stats.bitsPerWeight.toFixed(2), qualityText(stats)] : ["", kept]),
+      ...(stats ? [stats.bitsPerWeight.toFixed(2), decibels(stats.sqnrDb)] : ["", kept]),
+      ...(calibrated ? (output ? [decibels(output.sqnrDb), decibels(output.nearestDb)] : ["", ""]) : []),
     ];
     row.append(
       first,

