@@ -14,7 +14,7 @@ import { SETTINGS, settingFlags, settingName, smallestKeeping, tryModel } from "
 import { fileTable, percent, sweepTable, textTable } from "./tables.ts";
 import { formatBytes } from "./text-table.ts";
 
-/** The setting whose texts and files are shown in full: without re-training this model loses its reading below it. */
+/** The setting whose texts and files are shown in full: without calibration this model loses its reading below it. */
 const SHOWN: Setting = { sharing: "scaled", levels: 64, method: "optimal" };
 const KEEP_SHARE = 0.95;
 

@@ -1,6 +1,8 @@
 // Page: docs/results/calibrate.md, written from the results alone.
+
 import { megabytes, percent, type Results, type Row } from "./results.ts";
 import { NOISE, RATE } from "./settings.ts";
+import { table } from "./table.ts";
 
 const COMMANDS = {
   capture: "calibrate",
@@ -69,11 +71,4 @@ function cells({ name, bytes, kept }: Row): string[] {
     ...[seen, unseen, all].map(({ meanKl }) => meanKl.toFixed(3)),
     `${all.lines}/${all.countLines}`,
   ];
-}
-
-function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, c) => Math.max(3, heading.length, ...rows.map((row) => row[c]?.length ?? 0)));
-  const line = (row: readonly string[]): string =>
-    `| ${row.map((cell, c) => cell.padEnd(widths[c] as number)).join(" | ")} |`;
-  return [line(headings), `| ${widths.map((w) => "-".repeat(w)).join(" | ")} |`, ...rows.map(line)].join("\n");
 }

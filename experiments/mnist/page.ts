@@ -1,4 +1,5 @@
 // Page: docs/results/mnist.md, written from the results alone.
+import { table } from "../calibrate/table.ts";
 import {
   type Bound,
   FURTHEST,
@@ -155,12 +156,3 @@ ${FURTHEST}x, the furthest published ratio for a LeNet (Choi et al., ICLR 2017),
 }
 
 const kB = (bytes: number): string => `${(bytes / 1e3).toFixed(1)} kB`;
-
-function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, c) =>
-    Math.max(3, ...[heading, ...rows.map((cells) => cells[c] ?? "")].map((cell) => cell.length)),
-  );
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, c) => cell.padEnd(widths[c] as number)).join(" | ")} |`;
-  return [line(headings), `| ${widths.map((w) => "-".repeat(w)).join(" | ")} |`, ...rows.map(line)].join("\n");
-}
