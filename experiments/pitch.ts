@@ -24,9 +24,10 @@ const FILTERS = /cq_t2010v2/;
 // the model is small, and so are its layers
 const LEAST: CompressOptions = { minSize: 256 };
 
+// a codebook a channel of more values would take more than it stands for
 const SHARING = {
-  "a layer, scale a channel": { scale: "channel" },
-  "a channel": { granularity: "channel" },
+  "a layer, scale a channel": { options: { scale: "channel" }, counts: [64, 32, 16, 8, 4] },
+  "a channel": { options: { granularity: "channel" }, counts: [16, 8, 4] },
 } as const;
 
 async function main(): Promise<void> {
@@ -69,8 +70,8 @@ async function main(): Promise<void> {
       await decompress(container.bytes().buffer, dense.sink);
       await add(name, report.bytesOut - apart, plain.bytesOut - apart, dense.bytes());
     };
-    for (const [sharing, options] of Object.entries(SHARING).slice(0, part === "all" ? 1 : 2)) {
-      for (const levels of [16, 8, 4]) {
+    for (const [sharing, { options, counts }] of Object.entries(SHARING).slice(0, part === "all" ? 1 : 2)) {
+      for (const levels of counts) {
         await quantize(`${levels} levels ${sharing}, plain`, { levels, ...options });
         await quantize(`${levels} levels ${sharing}, calibrated`, {
           levels,

@@ -115,7 +115,7 @@ export async function calibrateGraph(
   const names = [...new Set(convolutions.map(({ input }) => input))];
   let observer: LayerObserver | undefined;
   for (const sample of samples) {
-    const values = model.execute(sample, names) as TfTensor[];
+    const values = [model.execute(sample, names)].flat();
     const seen = new Map<string, Tensor>();
     for (const [i, value] of values.entries()) seen.set(names[i] as string, await channelsFirst(value));
     const each = convolutions.map((one) => {

@@ -1,5 +1,4 @@
 // Notes without training, the experiment's quick form: a TensorFlow.js graph model's layers, what they see, and 8 levels.
-import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import { beforeAll, expect, test } from "vitest";
 import { collected } from "../../experiments/calibrate/model.ts";
 import { fileOf, weightsOf } from "../../experiments/pitch/container.ts";
@@ -42,7 +41,7 @@ test("what layers see: mean outputs are the weights times the mean inputs", { ti
   async function meansOf(nodes: readonly string[]): Promise<number[]> {
     const means: number[] = [];
     let count = 0;
-    for (const value of model.execute(input, [...nodes]) as TfTensor[]) {
+    for (const value of [model.execute(input, [...nodes])].flat()) {
       const channels = value.shape.at(-1) as number;
       const data = await value.data();
       data.forEach((x, i) => {
