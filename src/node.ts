@@ -1,5 +1,6 @@
 // wlq/node: sources and sinks on files. Node's modules are imported here and in the command line only.
 import { randomBytes } from "node:crypto";
+import { readSync } from "node:fs";
 import { type FileHandle, open, realpath, rename, stat, unlink } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve as resolvePath, sep } from "node:path";
 import { WlqError } from "./error.ts";
@@ -26,6 +27,14 @@ export async function fileSource(path: string): Promise<FileSource> {
       const buffer = new ArrayBuffer(end - start);
       const { bytesRead } = await handle.read(new Uint8Array(buffer), 0, end - start, start);
       return bytesRead === end - start ? buffer : await readOn(handle, buffer, bytesRead, start);
+    },
+    readSync(target, start) {
+      let count = 0;
+      // handle.fd is -1 once it is closed, not another file's
+      for (let n = -1; n !== 0 && count < target.length; count += n) {
+        n = readSync(handle.fd, target, count, target.length - count, start + count);
+      }
+      return count;
     },
     close: () => handle.close(),
   };

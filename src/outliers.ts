@@ -88,7 +88,7 @@ export async function withoutOutliers(
     }),
   };
   return {
-    entry: { ...entry, read: zeroed(entry, entry.byteLength / count, each) },
+    entry: { ...entry, place: undefined, read: zeroed(entry, entry.byteLength / count, each) },
     plan: withoutBits(plan, bits),
     importance: {
       dtype: importance?.dtype ?? "F32",

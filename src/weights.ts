@@ -2,6 +2,7 @@
 import { takeChannels } from "./channels.ts";
 import type { Grouping } from "./codebook.ts";
 import { WlqError } from "./error.ts";
+import type { Place } from "./io/source.ts";
 import type { Wish } from "./passes.ts";
 import { countElements, dtypeBits, type FloatDtype } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
@@ -17,11 +18,25 @@ const CHANNEL_BYTES = 33_554_432;
 const LONG_RUN = 65536;
 // Weights converted at a time.
 const STAGE = 65536;
+// Who reads without waiting lets others have a turn after this many bytes.
+const TURN_BYTES = 33_554_432;
+
+interface Readable {
+  readonly byteLength: number;
+  read(start: number, end: number): Promise<Uint8Array>;
+  readonly place?: Place | undefined;
+}
+
+/** Lets timers, messages and signals through. */
+function turn(): Promise<void> {
+  const { setImmediate: soon = setTimeout } = globalThis as { setImmediate?: (then: () => void) => unknown };
+  return new Promise((resolve) => soon(resolve));
+}
 
 /** Reads one float tensor. Owned by one operation; reads follow each other. */
 export class WeightReader {
   readonly #scope: EncodeScope;
-  readonly #entry: { readonly byteLength: number; read(start: number, end: number): Promise<Uint8Array> };
+  readonly #entry: Readable;
   readonly #dtype: FloatDtype;
   readonly #width: number;
   #kept: Uint8Array = new Uint8Array(0);
@@ -30,12 +45,9 @@ export class WeightReader {
   #channels: Uint8Array = new Uint8Array(0);
   #firstChannel = 0;
   #lastChannel = 0;
+  #filled = 0;
 
-  constructor(
-    scope: EncodeScope,
-    entry: { readonly byteLength: number; read(start: number, end: number): Promise<Uint8Array> },
-    dtype: FloatDtype,
-  ) {
+  constructor(scope: EncodeScope, entry: Readable, dtype: FloatDtype) {
     this.#scope = scope;
     this.#entry = entry;
     this.#dtype = dtype;
@@ -44,10 +56,20 @@ export class WeightReader {
 
   /** Weights `start` to `end` in row-major order, as float32 at `target`. */
   async load(target: number, start: number, end: number): Promise<void> {
+    const fill = this.#entry.place?.fill;
     for (let at = start; at < end; at += STAGE) {
       const to = Math.min(end, at + STAGE);
+      if (fill) {
+        this.#convert(target + (at - start) * 4, to - at, (raw) => fill(raw, at * this.#width));
+        this.#filled += (to - at) * this.#width;
+        if (this.#filled >= TURN_BYTES) {
+          this.#filled = 0;
+          await turn();
+        }
+        continue;
+      }
       const bytes = await this.#bytes(at * this.#width, to * this.#width);
-      this.#convert(target + (at - start) * 4, bytes, to - at);
+      this.#convert(target + (at - start) * 4, to - at, (raw) => raw.set(bytes));
     }
   }
 
@@ -94,7 +116,8 @@ export class WeightReader {
   #convertAll(target: number, bytes: Uint8Array, start: number, end: number): void {
     for (let at = start; at < end; at += STAGE) {
       const to = Math.min(end, at + STAGE);
-      this.#convert(target + (at - start) * 4, bytes.subarray(at * this.#width, to * this.#width), to - at);
+      const part = bytes.subarray(at * this.#width, to * this.#width);
+      this.#convert(target + (at - start) * 4, to - at, (raw) => raw.set(part));
     }
   }
 
@@ -116,15 +139,16 @@ export class WeightReader {
     return this.#kept.subarray(start - this.#keptFrom, end - this.#keptFrom);
   }
 
-  #convert(target: number, bytes: Uint8Array, count: number): void {
+  /** `count` weights, whose raw bytes `put` puts into Wasm memory, as float32 at `target`. */
+  #convert(target: number, count: number, put: (raw: Uint8Array) => void): void {
     const scope = this.#scope;
     if (this.#dtype === "F32") {
-      scope.u8(target, bytes.length).set(bytes);
+      put(scope.u8(target, count * 4));
       return;
     }
     const mark = scope.mark();
-    const raw = scope.reserve(bytes.length);
-    scope.u8(raw, bytes.length).set(bytes);
+    const raw = scope.reserve(count * this.#width);
+    put(scope.u8(raw, count * this.#width));
     if (this.#dtype === "F16") scope.kernels.f16ToF32(target, raw, count);
     else if (this.#dtype === "BF16") scope.kernels.bf16ToF32(target, raw, count);
     else scope.kernels.f64ToF32(target, raw, count);

@@ -5,7 +5,7 @@ import { type ByteSource, placeIn } from "../io/source.ts";
 import { isFloatDtype } from "../tensor.ts";
 import type { Format, Model, TensorEntry } from "./format.ts";
 
-type Payloads = Pick<ByteSource, "read" | "file">;
+type Payloads = Pick<ByteSource, "read" | "source">;
 
 /** The safetensors format; every build knows it. */
 export function safetensors(): Format {

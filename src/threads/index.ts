@@ -162,7 +162,9 @@ function piecesOf(item: Item, step: number): Piece[] {
 function tensorOf({ entry, importance }: ThreadWork): TensorData {
   const { name, shape, byteLength, place } = entry;
   const of = importance && { dtype: importance.dtype, byteLength: importance.byteLength };
-  return { name, dtype: entry.dtype as FloatDtype, shape, byteLength, place, importance: of };
+  // what fills stays here
+  const file = place?.file === undefined ? undefined : { file: place.file, offset: place.offset };
+  return { name, dtype: entry.dtype as FloatDtype, shape, byteLength, place: file, importance: of };
 }
 
 function taskOf(work: ThreadWork, entropy: boolean): Omit<FindTask, "share"> {

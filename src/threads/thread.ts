@@ -6,7 +6,7 @@ import { entropyCoder } from "../entropy.ts";
 import { coderOf } from "../entropy-coder.ts";
 import { WlqError } from "../error.ts";
 import type { TensorEntry } from "../formats/format.ts";
-import type { Place } from "../io/source.ts";
+import { filling, type Place } from "../io/source.ts";
 import type { Share, Sums } from "../passes.ts";
 import { countElements } from "../tensor.ts";
 import type { EntropyData } from "../threads.ts";
@@ -58,8 +58,9 @@ function readable({ place, importance, ...tensor }: TensorData, ask: Ask): Omit<
   const asked = (read: "weights" | "importance"): TensorEntry["read"] => {
     return (start, end) => ask({ read, start, end }) as Promise<Uint8Array>;
   };
+  const entry = { ...tensor, axis: 0, weight: true };
   return {
-    entry: { ...tensor, axis: 0, weight: true, read: (place && reader(place)) ?? asked("weights") },
+    entry: { ...entry, read: asked("weights"), ...(place && readerOf(place)) },
     importance: importance && { ...importance, read: asked("importance") },
   };
 }
@@ -68,26 +69,26 @@ type Builtin = (name: "node:fs") => {
   readSync(fd: number, into: Uint8Array, at: number, count: number, position: number): number;
 };
 
-// What was read last: nobody reads on before it is done with.
-let buffer = new Uint8Array(0);
-
-/** Reads a file; `undefined` where this runtime does not read it so. */
-function reader({ file, offset }: Place): TensorEntry["read"] | undefined {
-  if (typeof file !== "number") {
-    return async (start, end) => new Uint8Array(await file.slice(offset + start, offset + end).arrayBuffer());
+/** Reads a file; nothing where this runtime does not read it so. */
+function readerOf({ file, offset }: Place): Partial<Pick<TensorEntry, "read" | "place">> {
+  if (file instanceof Blob) {
+    return { read: async (start, end) => new Uint8Array(await file.slice(offset + start, offset + end).arrayBuffer()) };
   }
   const files = (globalThis as { process?: { getBuiltinModule?: Builtin } }).process?.getBuiltinModule?.("node:fs");
-  if (!files) return undefined;
-  return async (start, end) => {
-    const count = end - start;
-    if (buffer.length < count) buffer = new Uint8Array(count);
-    for (let at = 0; at < count; ) {
-      const n = files.readSync(file, buffer, at, count - at, offset + start + at);
-      if (n === 0) throw new WlqError("truncated", `bytes ${start} to ${end}: the file ends before`);
-      at += n;
+  if (file === undefined || !files) return {};
+  const fill = filling((target, start) => {
+    let count = 0;
+    for (let n = -1; n !== 0 && count < target.length; count += n) {
+      n = files.readSync(file, target, count, target.length - count, start + count);
     }
-    return buffer.subarray(0, count);
+    return count;
+  }, offset);
+  const read = async (start: number, end: number): Promise<Uint8Array> => {
+    const bytes = new Uint8Array(end - start);
+    fill(bytes, start);
+    return bytes;
   };
+  return { read, place: { file, offset, fill } };
 }
 
 async function find(scope: ThreadScope, task: FindTask, ask: Ask): Promise<readonly [Found, ArrayBuffer[]]> {
