@@ -45,19 +45,23 @@ export function addSums(total: Sums, part: Sums): void {
   for (let i = 0; i < total.length; i++) (total[i] as number) += part[i] as number;
 }
 
+// Threads keep the sums of their sections until those before them are known: so there are not too many.
+const SECTIONS = 16;
+
 /**
- * Fetches a run, `tile` weights at a time. What `visit` adds to `sums` is in the end the sum of all sections of `step`
- * weights, a multiple of `tile`, in order: so threads that have some sections each come to the same bits. A weight that
- * is not finite is left to `visit` or a later pass where every weight counts the same.
+ * Fetches a run, `tile` weights at a time. What `visit` adds to `sums` is in the end the sum of all sections of `least`
+ * weights, a multiple of `tile`, or more, in order: so threads that have some sections each come to the same bits. A weight
+ * that is not finite is left to `visit` or a later pass where every weight counts the same.
  */
 export function* eachTile(
   { share }: SharedScope,
   run: Run,
   tile: number,
-  step: number,
+  least: number,
   sums: () => Sums,
   visit: Visit,
 ): Passes<void> {
+  const step = Math.max(least, Math.ceil(run.count / SECTIONS / tile) * tile);
   if (share) return yield* share(run, tile, step, sums, visit);
   let total: Sums | undefined;
   for (let start = 0; start < run.count; start += tile) {

@@ -1,17 +1,22 @@
 // Crew: some workers and what they have to do, first come, first served; an end for all when one is lost.
 import { WlqError, type WlqErrorCode } from "../error.ts";
-import { addSums, type Sums } from "../passes.ts";
+import type { Sums } from "../passes.ts";
 import type { Coded, CodeTask, FindTask, Found, FromThread, Question, ToThread } from "./messages.ts";
 import { type Spawned, spawn } from "./spawn.ts";
 
 /** Reads bytes of the tensor that a task is about. */
 export type Read = (of: "weights" | "importance", start: number, end: number) => Promise<Uint8Array>;
 
-/** Threads that find a codebook together: sums wait here until all of them have come. */
+/** Threads that find a codebook together: each adds its sums to those of the threads before it, all get the last. */
 export interface Meeting {
   readonly size: number;
   failed: boolean;
-  readonly waiting: { readonly thread: Thread; readonly parts: ReadonlyMap<number, Sums> }[];
+  /** By rank: what a thread and those before it have. */
+  readonly sums: (Sums | undefined)[];
+  /** By rank: who wants what those before it have. */
+  readonly after: (Thread | undefined)[];
+  /** Who wants the last. */
+  readonly done: Thread[];
 }
 
 interface Task {
@@ -142,15 +147,27 @@ export class Crew {
       this.#tell(thread, { answer: own }, [own.buffer as ArrayBuffer]);
       return;
     }
-    const { size, waiting, failed } = meeting as Meeting;
-    waiting.push({ thread, parts: question.sum });
+    this.#meet(thread, ("find" in message && message.find.share?.rank) || 0, meeting as Meeting, question);
+  }
+
+  #meet(thread: Thread, rank: number, meeting: Meeting, question: Exclude<Question, { read: unknown }>): void {
+    const { size, sums, after, done, failed } = meeting;
+    if ("before" in question) after[rank] = thread;
+    else {
+      sums[rank] = question.sum;
+      done.push(thread);
+    }
     if (failed) this.#refuse(meeting);
-    if (waiting.length < size) return;
-    const all = waiting.splice(0);
-    const parts = all.flatMap((one) => [...one.parts]).sort(([a], [b]) => a - b);
-    const total = (parts[0] as [number, Sums])[1];
-    for (const [, part] of parts.slice(1)) addSums(total, part);
-    for (const one of all) this.#tell(one.thread, { answer: total }, []);
+    for (const [at, next] of after.entries()) {
+      const sum = sums[at - 1];
+      if (!next || !sum) continue;
+      after[at] = sums[at - 1] = undefined;
+      this.#tell(next, { answer: sum }, [sum.buffer as ArrayBuffer]);
+    }
+    const answer = sums[size - 1];
+    if (!answer) return;
+    sums.length = 0;
+    for (const one of done.splice(0)) this.#tell(one, { answer }, []);
   }
 
   #tell(thread: Thread, message: ToThread, transfer: ArrayBuffer[]): void {
@@ -161,7 +178,8 @@ export class Crew {
   #refuse(meeting: Meeting | undefined): void {
     if (!meeting) return;
     meeting.failed = true;
-    for (const { thread } of meeting.waiting.splice(0)) this.#tell(thread, { refusal: "another thread failed" }, []);
+    const waiting = [...meeting.after.splice(0), ...meeting.done.splice(0)];
+    for (const thread of waiting) if (thread) this.#tell(thread, { refusal: "another thread failed" }, []);
   }
 
   /** A source that fails: the thread is told, the caller gets the error itself. */

@@ -102,7 +102,7 @@ class Workers implements Team {
 
   async #together(work: ThreadWork, entropy: boolean): Promise<Found> {
     const of = this.#crew.size;
-    const meeting: Meeting = { size: of, failed: false, waiting: [] };
+    const meeting: Meeting = { size: of, failed: false, sums: [], after: [], done: [] };
     const all = Array.from({ length: of }, (_, rank) =>
       this.#crew.do({ find: { ...taskOf(work, entropy), share: { rank, of } } }, readOf(work), meeting),
     );

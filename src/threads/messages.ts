@@ -49,7 +49,10 @@ export interface Coded {
 /** What a thread wants to know while it works; it waits for the answer. */
 export type Question =
   | { readonly read: "weights" | "importance"; readonly start: number; readonly end: number }
-  | { readonly sum: ReadonlyMap<number, Sums> };
+  /** Threads that find a codebook together: the sums of those before me? */
+  | { readonly before: true }
+  /** Theirs and mine; of all? */
+  | { readonly sum: Sums };
 
 export type ToThread =
   | { readonly module: WebAssembly.Module }

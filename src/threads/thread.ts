@@ -7,7 +7,7 @@ import { coderOf } from "../entropy-coder.ts";
 import { WlqError } from "../error.ts";
 import type { TensorEntry } from "../formats/format.ts";
 import { filling, type Place } from "../io/source.ts";
-import type { Share, Sums } from "../passes.ts";
+import { addSums, type Share, type Sums } from "../passes.ts";
 import { countElements } from "../tensor.ts";
 import type { EntropyData } from "../threads.ts";
 import type { EncodeKernels, EncodeScope } from "../wasm/encode.ts";
@@ -100,7 +100,7 @@ async function find(scope: ThreadScope, task: FindTask, ask: Ask): Promise<reado
   const count = countElements(entry.shape);
   const [start, end] = part ? rangeOf(Math.ceil(count / SPAN), part) : [0, count];
   const stretch = part && { start: start * SPAN, end: Math.min(count, end * SPAN) };
-  const joined = part && ((own: Float64Array) => askSum(ask, new Map([[part.rank, own]])) as Promise<Float64Array>);
+  const joined = part && ((own: Float64Array) => total(part, ask, [own]) as Promise<Float64Array>);
   const found = await coderOf(entropyCoder).entropyCode(scope, clustered, undefined, undefined, stretch, joined);
   return [{ coding: clustered.coding, code: found && dataOf(found) }, []];
 }
@@ -114,34 +114,39 @@ function rangeOf(count: number, { rank, of }: Part): [from: number, to: number] 
   return [Math.floor((rank * count) / of), Math.floor(((rank + 1) * count) / of)];
 }
 
-function askSum(ask: Ask, sum: ReadonlyMap<number, Sums>): Promise<Sums> {
-  return ask(
-    { sum },
-    [...sum.values()].map(({ buffer }) => buffer as ArrayBuffer),
-  ) as Promise<Sums>;
+/** The sum of what all threads have, whose parts come in order of their ranks. */
+async function total(part: Part, ask: Ask, parts: readonly Sums[]): Promise<Sums> {
+  // a thread without a part of its own hands on what it gets, perhaps nothing
+  const before = part.rank > 0 ? ((await ask({ before: true })) as Sums) : new Float64Array();
+  const [sum = before, ...rest] = before.length > 0 ? [before, ...parts] : parts;
+  for (const own of rest) addSums(sum, own);
+  return ask({ sum }, [sum.buffer as ArrayBuffer]) as Promise<Sums>;
 }
 
-/** One thread's share of a tensor; what threads keep is put together where the tasks come from. */
+/** One thread's share of a tensor; what threads have is put together in the end. */
 function shareOf(part: Part, ask: Ask): Share {
   return function* (run, tile, step, sums, visit) {
-    const parts = new Map<number, Sums>();
+    const parts: Sums[] = [];
     const [first, last] = rangeOf(Math.ceil(run.count / step), part);
     for (let section = first; section < last; section++) {
-      sums().fill(0);
+      const own = sums();
+      own.fill(0);
       const stop = Math.min(run.count, (section + 1) * step);
       for (let start = section * step; start < stop; start += tile) {
         const end = Math.min(stop, start + tile);
         yield* run.fetch(start, end, run.importance > 0);
         visit(start, end);
       }
-      parts.set(section, sums().slice());
+      // the first thread's are known to be first
+      if (part.rank === 0 && parts[0]) addSums(parts[0], sums());
+      else parts.push(sums().slice());
     }
-    let total: Sums = new Float32Array();
+    let all: Sums = new Float32Array();
     const wait = async (): Promise<void> => {
-      total = await askSum(ask, parts);
+      all = await total(part, ask, parts);
     };
     yield { first: 0, last: 0, start: 0, end: 0, weights: 0, importance: 0, wait };
-    sums().set(total);
+    sums().set(all);
   };
 }
 
