@@ -27,6 +27,41 @@ test.each(slices)("it %s", async (_, slice, code) => {
   expect(await outcome(() => inspect({ byteLength: RAW.length, slice }))).toMatch(code);
 });
 
+const instant: [string, NonNullable<RangeSource["readSync"]>, RegExp][] = [
+  ["gives less", (target) => target.length - 1, /truncated/],
+  ["gives nothing", () => 0, /truncated/],
+  ["gives no number", () => undefined as unknown as number, /truncated/],
+  [
+    "throws",
+    () => {
+      throw new Error("no longer open");
+    },
+    /io/,
+  ],
+];
+test.each(instant)("who need not wait %s", async (_, readSync, code) => {
+  const slice = (start: number, end: number): ArrayBuffer => RAW.buffer.slice(start, end);
+  const source = { byteLength: RAW.length, slice, readSync };
+  expect(await written(({ sink }) => compress(source, sink, SMALL))).toMatch(code);
+});
+
+test("who need not wait lets others have their turn: a timer ends it", async () => {
+  const bytes = fileOf(JSON.stringify({ w: { dtype: "F32", shape: [4096, 4096], data_offsets: [0, 2 ** 26] } }), [
+    new Uint8Array(2 ** 26),
+  ]);
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  const options = { include: /./, levels: 64, scale: "channel", entropy: "none" } as const;
+  try {
+    await compress(bytes, new WritableStream(), options);
+    expect(turns).toBeGreaterThan(3);
+    const stopped = compress(bytes, new WritableStream(), { ...options, signal: AbortSignal.timeout(1) });
+    await expect(stopped).rejects.toMatchObject({ code: "aborted" });
+  } finally {
+    clearInterval(timer);
+  }
+});
+
 test("a size that is none is the caller's mistake", async () => {
   for (const byteLength of [-1, 1.5, Number.NaN, 2 ** 60]) {
     await expect(inspect({ byteLength, slice: () => new ArrayBuffer(0) })).rejects.toThrow(TypeError);
