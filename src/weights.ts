@@ -2,7 +2,7 @@
 import { takeChannels } from "./channels.ts";
 import type { Grouping } from "./codebook.ts";
 import { WlqError } from "./error.ts";
-import type { Place } from "./io/source.ts";
+import type { Place } from "./io/place.ts";
 import type { Wish } from "./passes.ts";
 import { countElements, dtypeBits, type FloatDtype } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";

@@ -1,7 +1,8 @@
 // What a model format must offer so that compress and decompress can stream its tensors.
 
+import type { Place } from "../io/place.ts";
 import type { Segment } from "../io/segment.ts";
-import type { ByteSource, Place, Resolve } from "../io/source.ts";
+import type { ByteSource, Resolve } from "../io/source.ts";
 
 /** One tensor of a model file. Its payload is read in ranges, always as little-endian raw bytes. */
 export interface TensorEntry {

@@ -2,7 +2,8 @@
 
 import type { WlqErrorCode } from "../error.ts";
 import { WlqError } from "../error.ts";
-import { type ByteSource, byteSource, type Place, placeIn, type Resolve } from "../io/source.ts";
+import { type Place, placeIn } from "../io/place.ts";
+import { type ByteSource, byteSource, type Resolve } from "../io/source.ts";
 import type { Dtype } from "../tensor.ts";
 import { countElements, dtypeBits } from "../tensor.ts";
 import type { TensorProto } from "./onnx-graph.ts";

@@ -1,7 +1,8 @@
 // safetensors model files: nothing but tensors and metadata.
 import { looksLikeSafetensors, readSafetensors, type SafetensorsHeader } from "../container/safetensors.ts";
+import { placeIn } from "../io/place.ts";
 import { copySegment, type Segment } from "../io/segment.ts";
-import { type ByteSource, placeIn } from "../io/source.ts";
+import type { ByteSource } from "../io/source.ts";
 import { isFloatDtype } from "../tensor.ts";
 import type { Format, Model, TensorEntry } from "./format.ts";
 

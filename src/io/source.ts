@@ -32,66 +32,6 @@ export interface ByteSource {
   read(start: number, end: number): Promise<Uint8Array>;
 }
 
-/** Where a tensor's bytes are: how to have them without waiting, or in another thread. */
-export interface Place {
-  /** What other threads can read: an open file's descriptor, or a Blob. */
-  readonly file: number | Blob | undefined;
-  /** Where they begin in it. */
-  readonly offset: number;
-  /** Fills `target` with the bytes from `start`; throws `WlqError` `truncated` or `io`. */
-  readonly fill?: Fill | undefined;
-}
-
-export type Fill = (target: Uint8Array, start: number) => void;
-
-/** Where bytes from `offset` of a source are. */
-export function placeIn({ source }: Pick<ByteSource, "source">, offset: number): Place | undefined {
-  if (!source) return undefined;
-  if (source instanceof Blob) return { file: source, offset };
-  if (source instanceof ArrayBuffer || source instanceof Uint8Array) {
-    const all = bytesOf(source);
-    const read = (target: Uint8Array, start: number): number => {
-      const bytes = all.subarray(start, start + target.length);
-      target.set(bytes);
-      return bytes.length;
-    };
-    return { file: undefined, offset, fill: filling(read, offset) };
-  }
-  const { fd } = source;
-  return {
-    file: fd,
-    offset,
-    fill: source.readSync && filling((target, start) => source.readSync?.(target, start) ?? 0, offset),
-  };
-}
-
-/** Reads that fill, from `offset` on. */
-export function filling(read: (target: Uint8Array, start: number) => number, offset: number): Fill {
-  return (target, from) => {
-    const start = offset + from;
-    const end = start + target.length;
-    let count: number;
-    try {
-      count = read(target, start);
-    } catch (cause) {
-      throw ioError(cause, start, end);
-    }
-    if (count !== target.length) throw ended(start, end, count);
-  };
-}
-
-function ioError(cause: unknown, start: number, end: number): WlqError {
-  return cause instanceof WlqError ? cause : new WlqError("io", `bytes ${start} to ${end}: ${cause}`, { cause });
-}
-
-function ended(start: number, end: number, count: number): WlqError {
-  return new WlqError("truncated", `bytes ${start} to ${end}: the source ends at ${start + count}`);
-}
-
-function bytesOf(source: ArrayBuffer | Uint8Array): Uint8Array {
-  return source instanceof ArrayBuffer ? new Uint8Array(source) : source;
-}
-
 /** Wraps any {@link Source}. */
 export function byteSource(source: Source): ByteSource {
   const byteLength = source instanceof Blob ? source.size : source.byteLength;
@@ -104,21 +44,19 @@ export function byteSource(source: Source): ByteSource {
       const stop = Math.max(start, Math.min(end, byteLength));
       const bytes = stop > start ? await readOnce(source, start, stop) : new Uint8Array();
       if (bytes.length === end - start) return bytes;
-      throw ended(start, end, bytes.length);
+      throw new WlqError("truncated", `bytes ${start} to ${end}: the source ends at ${start + bytes.length}`);
     },
   };
 }
 
 async function readOnce(source: Source, start: number, end: number): Promise<Uint8Array> {
   // views, not copies; a Buffer is a Uint8Array whose slice() shares memory: readers get a plain view
-  if (source instanceof ArrayBuffer || source instanceof Uint8Array) {
-    const all = bytesOf(source);
-    return new Uint8Array(all.buffer, all.byteOffset + start, end - start);
-  }
+  const all = source instanceof ArrayBuffer ? new Uint8Array(source) : source;
+  if (all instanceof Uint8Array) return new Uint8Array(all.buffer, all.byteOffset + start, end - start);
   try {
     const part = await source.slice(start, end);
     return new Uint8Array(part instanceof Blob ? await part.arrayBuffer() : part);
   } catch (cause) {
-    throw ioError(cause, start, end);
+    throw cause instanceof WlqError ? cause : new WlqError("io", `bytes ${start} to ${end}: ${cause}`, { cause });
   }
 }

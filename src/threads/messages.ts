@@ -1,6 +1,6 @@
 // Messages: what a thread is told and what it answers; plain data, so that it crosses.
 import type { Coding } from "../codebook.ts";
-import type { Place } from "../io/source.ts";
+import type { Place } from "../io/place.ts";
 import type { QuantizePlan } from "../options.ts";
 import type { Sums } from "../passes.ts";
 import type { FloatDtype } from "../tensor.ts";

@@ -6,7 +6,7 @@ import { entropyCoder } from "../entropy.ts";
 import { coderOf } from "../entropy-coder.ts";
 import { WlqError } from "../error.ts";
 import type { TensorEntry } from "../formats/format.ts";
-import { filling, type Place } from "../io/source.ts";
+import { filling, type Place } from "../io/place.ts";
 import { addSums, type Share, type Sums } from "../passes.ts";
 import { countElements } from "../tensor.ts";
 import type { EntropyData } from "../threads.ts";
