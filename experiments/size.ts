@@ -8,6 +8,8 @@ import { floatTensors, MODELS } from "../bench/models.ts";
 import { safetensorsHead } from "../src/container/safetensors.ts";
 import { compress, init, plan, WlqError } from "../src/index.ts";
 import { f16Bits, f16Value } from "../test/reference/half.ts";
+import { openGraph } from "./pitch/graph.ts";
+import { readModel } from "./pitch/subject.ts";
 import { type Curve, ratePlot } from "./size/plot.ts";
 import { measureTasks, type TaskResult, taskTables } from "./size/task.ts";
 
@@ -241,27 +243,45 @@ function page(results: readonly Result[], tasks: readonly TaskResult[]): string 
 
 await init();
 const JSON_PATH = "docs/results/size.json";
-/** `node build/size.js tasks` measures the tasks alone and keeps what was measured of weights. */
-async function setsOf(): Promise<Result[]> {
-  if (process.argv[2] === "tasks") return (JSON.parse(readFileSync(JSON_PATH, "utf8")) as { sets: Result[] }).sets;
-  const results: Result[] = [];
-  results.push(await measure("Gauss", [{ name: "w", shape: [1000, 1000], data: gauss(1_000_000, 41) }]));
-  results.push(await measure("Laplace", [{ name: "w", shape: [1000, 1000], data: laplace(1_000_000, 42) }]));
-  for (const model of MODELS) {
-    if (model.name === "silero-vad-legacy") continue; // the same first layers as v5
-    const tensors = (await floatTensors(model)).filter(({ data, shape }) => data.length >= 2048 && shape.length >= 2);
-    results.push(await measure(model.name, tensors));
-  }
-  return results;
+interface Sets {
+  readonly [name: string]: () => Promise<readonly Weights[]>;
 }
 
-const results = await setsOf();
-const tasks = await measureTasks(brotli);
+const square = async (data: Float32Array): Promise<Weights[]> => [{ name: "w", shape: [1000, 1000], data }];
+const large = (all: readonly Weights[]): Weights[] =>
+  all.filter(({ data, shape }) => data.length >= 2048 && shape.length >= 2);
+const SETS: Sets = {
+  Gauss: () => square(gauss(1_000_000, 41)),
+  Laplace: () => square(laplace(1_000_000, 42)),
+  ...Object.fromEntries(
+    MODELS.filter(({ name }) => name !== "silero-vad-legacy") // the same first layers as v5
+      .map((model) => [model.name, async () => large(await floatTensors(model))]),
+  ),
+  "basic-pitch": async () =>
+    large(Object.entries(openGraph(await readModel()).weights).map(([name, tensor]) => ({ name, ...tensor }))),
+};
+
+/**
+ * `node build/size.js basic-pitch "note detection"` measures these sets and tasks and keeps what was measured of others;
+ * `tasks` are all of them.
+ */
+const asked = process.argv.slice(2);
+const measured: { sets: Result[]; tasks: TaskResult[] } =
+  asked.length > 0 ? JSON.parse(readFileSync(JSON_PATH, "utf8")) : { sets: [], tasks: [] };
+const results: Result[] = [];
+for (const [name, open] of Object.entries(SETS)) {
+  const known = asked.includes(name) ? undefined : measured.sets.find(({ set }) => set === name);
+  results.push(known ?? (await measure(name, await open())));
+}
+const tasks = await measureTasks(
+  brotli,
+  measured.tasks.filter(({ task }) => !asked.includes("tasks") && !asked.includes(task)),
+);
 console.log(taskTables(tasks).join("\n"));
 mkdirSync("docs/results", { recursive: true });
 writeFileSync(
   JSON_PATH,
-  `${JSON.stringify({ sets: results, tasks }, (_, x) => (typeof x === "number" ? Number(x.toFixed(4)) : x), 1)}\n`,
+  `${JSON.stringify({ sets: results, tasks }, (_, x) => (typeof x === "number" ? Number(x.toFixed(6)) : x), 1)}\n`,
 );
 writeFileSync("docs/results/size.md", page(results, tasks));
 writeFileSync(

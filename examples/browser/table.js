@@ -1,4 +1,4 @@
-// The table: a row a tensor, those that were quantized to be chosen for the chart.
+// The table: a row a tensor, those that were quantized first, to be chosen for the chart.
 
 export function sizeText(bytes) {
   const units = ["B", "kB", "MB", "GB"];
@@ -13,7 +13,8 @@ export const decibels = (db) => (db === null ? "exact" : `${db.toFixed(1)} dB`);
 /** @param choose called with the name of a tensor */
 export function fillTable(body, tensors, choose) {
   const calibrated = tensors.some(({ output }) => output);
-  const rows = tensors.map(({ name, shape, bytesIn, bytesOut, stats, kept, output }) => {
+  const ordered = [...tensors].sort((a, b) => Number(!a.stats) - Number(!b.stats));
+  const rows = ordered.map(({ name, shape, bytesIn, bytesOut, stats, kept, output }) => {
     const row = document.createElement("tr");
     row.dataset.tensor = name;
     row.classList.toggle("kept", !stats);
@@ -22,13 +23,10 @@ export function fillTable(body, tensors, choose) {
     label.textContent = name;
     if (stats) label.addEventListener("click", () => choose(name));
     first.append(label);
-    const cells = [
-      shape.join(" × "),
-      sizeText(bytesIn),
-      sizeText(bytesOut),
-      ...(stats ? [stats.bitsPerWeight.toFixed(2), decibels(stats.sqnrDb)] : ["", kept]),
-      ...(calibrated ? (output ? [decibels(output.sqnrDb), decibels(output.nearestDb)] : ["", ""]) : []),
-    ];
+    const cells = [shape.join(" × "), sizeText(bytesIn), sizeText(bytesOut)];
+    if (!stats) cells.push(kept);
+    else cells.push(stats.bitsPerWeight.toFixed(2), decibels(stats.sqnrDb));
+    if (stats && calibrated) cells.push(...(output ? [decibels(output.sqnrDb), decibels(output.nearestDb)] : ["", ""]));
     row.append(
       first,
       ...cells.map((text) => {
@@ -37,6 +35,8 @@ export function fillTable(body, tensors, choose) {
         return cell;
       }),
     );
+    // why it was kept, instead of what quantized ones have
+    if (!stats) row.lastChild.colSpan = calibrated ? 4 : 2;
     return row;
   });
   body.replaceChildren(...rows);
