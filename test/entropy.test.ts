@@ -93,7 +93,7 @@ describe.each(WAYS)("%o", (way) => {
   });
 });
 
-test.each([1.5, 2, 3, 4, 5])("%d bits a weight wanted of ecsq are what the file takes, to 1 %%", async (targetBits) => {
+test.each([1.5, 2, 3, 4, 5])("%d bits a weight wanted of ecsq are what the file takes, to a hundredth", async (targetBits) => {
   const gauss = random.normals(500_000);
   const model = safetensorsFile([
     f32("gauss", [1000, 500], gauss),
