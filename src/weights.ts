@@ -39,7 +39,7 @@ export class WeightReader {
   readonly #entry: Readable;
   readonly #dtype: FloatDtype;
   readonly #width: number;
-  #kept: Uint8Array = new Uint8Array(0);
+  #kept: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #keptFrom = 0;
   #lastEnd = 0;
   #channels: Uint8Array = new Uint8Array(0);
@@ -121,6 +121,17 @@ export class WeightReader {
     }
   }
 
+  async #keep(from: number, to: number): Promise<void> {
+    const { place } = this.#entry;
+    if (place?.refill) {
+      const length = to - from;
+      const { buffer } = this.#kept;
+      const room = buffer.byteLength < length ? new Uint8Array(length) : new Uint8Array(buffer, 0, length);
+      this.#kept = await place.refill(room, from);
+    } else this.#kept = (await this.#entry.read(from, to)) as Uint8Array<ArrayBuffer>;
+    this.#keptFrom = from;
+  }
+
   async #bytes(start: number, end: number): Promise<Uint8Array> {
     const { byteLength } = this.#entry;
     if (start < this.#keptFrom || end > this.#keptFrom + this.#kept.length) {
@@ -132,8 +143,7 @@ export class WeightReader {
       } else if (start === this.#lastEnd || start === 0) {
         to = Math.min(byteLength, Math.max(end, start + AHEAD_BYTES));
       }
-      this.#kept = await this.#entry.read(from, to);
-      this.#keptFrom = from;
+      await this.#keep(from, to);
     }
     this.#lastEnd = end;
     return this.#kept.subarray(start - this.#keptFrom, end - this.#keptFrom);

@@ -93,24 +93,27 @@ describe.each(WAYS)("%o", (way) => {
   });
 });
 
-test.each([1.5, 2, 3, 4, 5])("%d bits a weight wanted of ecsq are what the file takes, to a hundredth", async (targetBits) => {
-  const gauss = random.normals(500_000);
-  const model = safetensorsFile([
-    f32("gauss", [1000, 500], gauss),
-    f32(
-      "heavy tails",
-      [1000, 500],
-      random.normals(500_000).map((x) => x * Math.abs(x)),
-    ),
-  ]);
-  for (const how of [{ scale: "none" }, { scale: "channel" }] as const) {
-    const { report } = await compressed({ method: "ecsq", targetBits, ...how }, model);
-    for (const { name, bytesOut } of report.tensors) {
-      const off = (bytesOut * 8) / gauss.length / targetBits - 1;
-      expect(Math.abs(off), `${name}, scale ${how.scale}: ${off}`).toBeLessThan(0.01);
+test.each([1.5, 2, 3, 4, 5])(
+  "%d bits a weight wanted of ecsq are what the file takes, to a hundredth",
+  async (targetBits) => {
+    const gauss = random.normals(500_000);
+    const model = safetensorsFile([
+      f32("gauss", [1000, 500], gauss),
+      f32(
+        "heavy tails",
+        [1000, 500],
+        random.normals(500_000).map((x) => x * Math.abs(x)),
+      ),
+    ]);
+    for (const how of [{ scale: "none" }, { scale: "channel" }] as const) {
+      const { report } = await compressed({ method: "ecsq", targetBits, ...how }, model);
+      for (const { name, bytesOut } of report.tensors) {
+        const off = (bytesOut * 8) / gauss.length / targetBits - 1;
+        expect(Math.abs(off), `${name}, scale ${how.scale}: ${off}`).toBeLessThan(0.01);
+      }
     }
-  }
-});
+  },
+);
 
 test("a stream is restored like a file", async () => {
   const { bytes } = await compressed({ levels: 16 });

@@ -13,6 +13,11 @@ export interface RangeSource {
    * many there were. Weights are read by it, straight into Wasm memory.
    */
   readSync?(target: Uint8Array, start: number): number;
+  /**
+   * As `slice`, of as many bytes as `room` has, into its memory: what comes back views that memory, or other where it was
+   * detached. Who reads many weights in turn does not leave a trail of buffers so.
+   */
+  readInto?(room: Uint8Array<ArrayBuffer>, start: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Of an open file whose bytes these are: threads of the process read it themselves. */
   readonly fd?: number;
 }

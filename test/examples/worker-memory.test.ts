@@ -28,8 +28,8 @@ async function put(url: string, path: string, headers: Record<string, string>): 
   });
 }
 
-// some minutes where the machine does other things, too: on demand
-test.runIf(process.env.WLQ_BIG && !lacks(tool("wrangler")))(
+// a minute, more where the machine does other things, too
+test.skipIf(lacks(tool("wrangler")))(
   "a model of 400 MiB with a tensor of 250 MiB takes less than 100 MB of Wasm and JavaScript memory",
   { timeout: 600_000 },
   async () => {

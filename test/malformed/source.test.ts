@@ -4,7 +4,7 @@ import { open } from "../../src/decoder.ts";
 import { compress, inspect, type RangeSource } from "../../src/index.ts";
 import { fileOf } from "../formats/safetensors-fixture.ts";
 import { RAW } from "./models.ts";
-import { outcome, SMALL, written } from "./use.ts";
+import { containerOf, outcome, SMALL, written } from "./use.ts";
 
 const slices: [string, RangeSource["slice"], RegExp][] = [
   ["gives less", (start, end) => RAW.buffer.slice(start, Math.max(start, end - 1)), /truncated/],
@@ -43,6 +43,44 @@ test.each(instant)("who need not wait %s", async (_, readSync, code) => {
   const slice = (start: number, end: number): ArrayBuffer => RAW.buffer.slice(start, end);
   const source = { byteLength: RAW.length, slice, readSync };
   expect(await written(({ sink }) => compress(source, sink, SMALL))).toMatch(code);
+});
+
+const shared: [string, NonNullable<RangeSource["readInto"]>, RegExp][] = [
+  ["gives less", async (room) => room.subarray(1), /truncated/],
+  ["gives more", async (room) => new Uint8Array(room.length + 1), /truncated/],
+  ["gives nothing", async () => undefined as unknown as Uint8Array<ArrayBuffer>, /truncated/],
+  ["rejects", () => Promise.reject(new Error("connection lost")), /io/],
+];
+test.each(shared)("who reads into the same memory %s", async (_, readInto, code) => {
+  const slice = (start: number, end: number): ArrayBuffer => RAW.buffer.slice(start, end);
+  const source = { byteLength: RAW.length, slice, readInto };
+  expect(await written(({ sink }) => compress(source, sink, SMALL))).toMatch(code);
+});
+
+test("all ways to read give the same file, with memory that is taken away, too", async () => {
+  const slice = (start: number, end: number): ArrayBuffer => RAW.buffer.slice(start, end);
+  const base = { byteLength: RAW.length, slice };
+  const ways: RangeSource[] = [
+    base,
+    {
+      ...base,
+      readSync(target, start) {
+        target.set(RAW.subarray(start, start + target.length));
+        return target.length;
+      },
+    },
+    {
+      ...base,
+      async readInto(room, start) {
+        const { buffer, length } = room;
+        const moved = new Uint8Array(structuredClone(buffer, { transfer: [buffer] }), 0, length);
+        moved.set(RAW.subarray(start, start + length));
+        return moved;
+      },
+    },
+  ];
+  const files = await Promise.all([RAW, ...ways].map((source) => containerOf(source)));
+  for (const file of files) expect(file).toEqual(files[0]);
 });
 
 test("who need not wait lets others have their turn: a timer ends it", async () => {

@@ -3,15 +3,19 @@ import type { RangeSource, Sink } from "wlq";
 
 /** An object read in ranges. It is read in the version that `object` is, or not at all. */
 export function r2Source(bucket: R2Bucket, { key, size, etag }: R2Object): RangeSource {
+  const get = async (offset: number, length: number): Promise<R2ObjectBody> => {
+    const part = await bucket.get(key, { range: { offset, length }, onlyIf: { etagMatches: etag } });
+    if (!part || !("body" in part)) throw new Error(`${key} was replaced or deleted while it was read`);
+    return part;
+  };
   return {
     byteLength: size,
-    async slice(start, end) {
-      const part = await bucket.get(key, {
-        range: { offset: start, length: end - start },
-        onlyIf: { etagMatches: etag },
-      });
-      if (!part || !("body" in part)) throw new Error(`${key} was replaced or deleted while it was read`);
-      return part.arrayBuffer();
+    slice: async (start, end) => (await get(start, end - start)).arrayBuffer(),
+    // weights are read many times: into the same memory each time, not into megabytes that wait to be collected
+    async readInto(room, start) {
+      const { body } = await get(start, room.length);
+      const { value } = await body.getReader({ mode: "byob" }).readAtLeast(room.length, room);
+      return value ?? new Uint8Array();
     },
   };
 }
