@@ -165,7 +165,7 @@ async function rowsOf(
 /** What explains a table. */
 const REMARKS: Readonly<Record<string, string>> = {
   "note detection":
-    "Half of these weights are computed filters, and a logarithm follows them: errors in quiet outputs count as much as in loud ones. That is not what squared errors of weights measure, and int8 does better here; [with the filters left as they are](pitch.md), it does not.",
+    "More than half of the weights are computed filters, and a logarithm follows them: errors in quiet outputs count as much as in loud ones. That is not what squared errors of weights measure, and int8 does better here. [Calibrated, with the filters left as they are](pitch.md), it does not.",
 };
 
 /** Tables for the page. */
