@@ -60,7 +60,8 @@ export function runOf(out: string, network: Network, seed: number, method: Metho
 function retrainingOf(network: Network, method: Method): Retraining {
   const retraining = (method.long && network.longRetrain) || network.retrain;
   const { teaching, ...labels } = retraining;
-  return method.family === "float" && !method.taught ? labels : retraining;
+  if (method.family === "float" && !method.taught) return labels;
+  return method.teaching ? { ...retraining, teaching: method.teaching } : retraining;
 }
 
 /** The trained float network that all methods of a seed start from. */

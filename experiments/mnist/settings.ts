@@ -54,8 +54,8 @@ export interface Network {
   readonly longRetrain?: Retraining;
   /** MLQ takes as long. */
   readonly longMlq?: boolean;
-  /** MLQ once more, trained ahead, and longer where pruning is: its order of layers. */
-  readonly aheadMlq?: string;
+  /** MLQ once more, trained ahead, as long as pruning: its order of layers, and from what it learns. */
+  readonly aheadMlq?: { readonly order: string; readonly teaching: Teaching };
   readonly prunings: readonly Pruning[];
   /** For the page. */
   readonly remark?: string;
@@ -78,6 +78,8 @@ export interface Method {
    * straight-through gradients. Ours, not the paper's.
    */
   readonly ahead?: boolean;
+  /** In place of the network's. */
+  readonly teaching?: Teaching;
   /** A float network that is taught as the quantized ones are. */
   readonly taught?: boolean;
   /** Not held to "no loss". */
@@ -86,8 +88,8 @@ export interface Method {
   readonly grid?: "free" | "pow2" | "inq";
 }
 
-// All layers in each of MLQ's two rounds.
-const AT_ONCE = "fc1.weight,fc2.weight,fc3.weight;fc1.weight,fc2.weight,fc3.weight";
+// Both rounds of the largest layer, then both of the others.
+const FIRST_THEN_REST = "fc1.weight;fc1.weight;fc2.weight,fc3.weight;fc2.weight,fc3.weight";
 
 /** A seed is a start and an order of batches. */
 export const SEEDS: readonly number[] = [1, 2, 3, 4, 5];
@@ -105,6 +107,7 @@ export const NETWORKS: readonly Network[] = [
       ...{ epochs: 40, rate: 0.1, decay: 1e-4, biasEpochs: 1, shift: 1 },
       teaching: { temperature: 2, labels: 0 },
     },
+    aheadMlq: { order: FIRST_THEN_REST, teaching: { temperature: 1, labels: 0 } },
     prunings: [
       {
         ...{ levels: 9, parts: "50%,70%,82%,90%,95%,98%,100%", clusters: "5,9" },
@@ -220,13 +223,14 @@ const MLQ_ORDER: Readonly<Partial<Record<Network["name"], readonly string[]>>> =
   "lenet-300-100": ["--schedule", "depth-first"],
 };
 
-const mlqAhead = (order: string, long: boolean): Method => ({
+const mlqAhead = ({ order, teaching }: NonNullable<Network["aheadMlq"]>, long: boolean): Method => ({
   name: "mlq-3-ahead",
   family: "MLQ",
   levels: 3,
   init: ["--preset", "mlq", "--schedule", order],
   byLoss: false,
   ahead: true,
+  teaching,
   ...(long && { long }),
 });
 
@@ -257,5 +261,6 @@ export function methodsOf(network: Network): Method[] {
 
 /** The methods of the short form. */
 export function quickMethods(): Method[] {
-  return [FLOAT, oneShot(5, "free"), slq(5), oneShot(3, "free"), mlqAhead(AT_ONCE, false)];
+  const ahead = { order: FIRST_THEN_REST, teaching: { temperature: 1, labels: 0 } };
+  return [FLOAT, oneShot(5, "free"), slq(5), oneShot(3, "free"), mlqAhead(ahead, false)];
 }
