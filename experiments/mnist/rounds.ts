@@ -17,7 +17,7 @@ export interface RoundResult {
   readonly frozen: number;
   /** After freezing, before training. */
   readonly before: Measured;
-  /** After training. */
+  /** After training; trained ahead: with the weights behind, which the round after rounds. */
   readonly after: Measured;
   /** Epochs since the base network. */
   readonly epochs: number;
