@@ -88,8 +88,8 @@ export interface Method {
   readonly grid?: "free" | "pow2" | "inq";
 }
 
-// Both rounds of the largest layer, then both of the others.
-const FIRST_THEN_REST = "fc1.weight;fc1.weight;fc2.weight,fc3.weight;fc2.weight,fc3.weight";
+// All layers in each of MLQ's two rounds.
+const AT_ONCE = "fc1.weight,fc2.weight,fc3.weight;fc1.weight,fc2.weight,fc3.weight";
 
 /** A seed is a start and an order of batches. */
 export const SEEDS: readonly number[] = [1, 2, 3, 4, 5];
@@ -107,7 +107,7 @@ export const NETWORKS: readonly Network[] = [
       ...{ epochs: 40, rate: 0.1, decay: 1e-4, biasEpochs: 1, shift: 1 },
       teaching: { temperature: 2, labels: 0 },
     },
-    aheadMlq: { order: FIRST_THEN_REST, teaching: { temperature: 1, labels: 0 } },
+    aheadMlq: { order: AT_ONCE, teaching: { temperature: 1, labels: 0 } },
     prunings: [
       {
         ...{ levels: 9, parts: "50%,70%,82%,90%,95%,98%,100%", clusters: "5,9" },
@@ -261,6 +261,6 @@ export function methodsOf(network: Network): Method[] {
 
 /** The methods of the short form. */
 export function quickMethods(): Method[] {
-  const ahead = { order: FIRST_THEN_REST, teaching: { temperature: 1, labels: 0 } };
+  const ahead = { order: AT_ONCE, teaching: { temperature: 1, labels: 0 } };
   return [FLOAT, oneShot(5, "free"), slq(5), oneShot(3, "free"), mlqAhead(ahead, false)];
 }

@@ -115,6 +115,27 @@ describe.runIf(ready)("the short form", () => {
     expect(byName.get("slq-5")?.epochs).toBe(byName.get("float")?.epochs);
   });
 
+  test("trained ahead, MLQ has 3 values a layer in the end and beats one-shot clustering", async () => {
+    const folder = folderOf("mlq-3-ahead");
+    const first = await readTensors(join(folder, "state0.safetensors"));
+    const ahead = await readTensors(join(folder, "trained0.safetensors"));
+    const end = await readTensors(join(folder, "result.safetensors"));
+    for (const [name, values] of end) {
+      if (!name.endsWith(".weight")) continue;
+      expect(new Set(values).size, name).toBeLessThanOrEqual(3);
+      // the training before the first round moves the weights behind, not their rounded values
+      expect(ahead.get(name)).not.toEqual(first.get(name));
+      expect(new Set(ahead.get(name)).size, name).toBeGreaterThan(500);
+    }
+    const methods = results.networks[0]?.methods ?? [];
+    const [own, oneShot] = ["mlq-3-ahead", "one-shot-free-3"].map((wanted) =>
+      methods.find(({ name }) => name === wanted),
+    );
+    expect(own?.toOneShot?.mean).toBeLessThan(0);
+    expect(own?.error).toBeLessThan(oneShot?.error as number);
+    expect(own?.epochs).toBe(methods.find(({ name }) => name === "float")?.epochs);
+  });
+
   test("a run that was interrupted goes on to the same figures", () => {
     const before = readFileSync(join(out, "mnist.json"), "utf8");
     const folder = folderOf("slq-5");
