@@ -56,7 +56,7 @@ const RULES = `- **Hold-out.** The last 5 000 training images are the validation
 - **Biases** are trained in all rounds and alone after the last, when every weight is frozen.
 - **One-shot** is the same clustering with the same grid and levels in one round, without training.
 - **INQ** is its powers of two, its rule and its portions: 50, 75, 87.5, 100 %, and with 3 levels its ten portions. It has the epochs of
-  SLQ; where pruning takes longer (the tables say), INQ and one-shot clustering do not.
+  SLQ; where pruning or MLQ takes longer (the tables say), INQ and one-shot clustering do not.
 - **Size** counts everything but names and headers: codes at the order-0 entropy of their layer, float32 codebooks, a 4-byte count for
   each code (an entropy coder's table), float32 biases. The ratio is to float32 weights and biases.`;
 
