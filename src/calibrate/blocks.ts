@@ -283,6 +283,7 @@ export class Blocks {
 
   /** What the codes as they are cost by `prices`. */
   priceOfCodes(): number {
+    if (this.options.rate === 0) return 0;
     const prices = this.scope.f64(this.prices, this.levels);
     let sum = 0;
     for (const code of this.scope.u8(this.codes, this.outputs * this.columns)) sum += prices[code] as number;

@@ -159,8 +159,8 @@ function factor(b: Blocks, part: Part): boolean {
   const mark = scope.mark();
   const scratch = scope.reserve(b.stride * 256);
   let done = false;
+  // the first try takes the matrix that is at hand
   for (let damping = part.damping, tries = 0; !done && tries < 8 && damping > 0; tries++, damping *= 10) {
-    b.filled = -1;
     b.fill({ ...part, damping });
     done = scope.kernels.cholesky(b.matrix, b.columns, b.stride, 0, scratch) === b.columns;
     b.filled = -1;
