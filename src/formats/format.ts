@@ -19,7 +19,7 @@ export interface TensorEntry {
   readonly keep?: string;
   /** Whether the default selection takes it, size apart: false for biases, norms, look-up constants. */
   readonly weight: boolean;
-  /** Where the payload lies as it is, if other threads can read it there. */
+  /** Where the payload lies as it is, if it can be read there without waiting, into given memory or by other threads. */
   readonly place?: Place | undefined;
   /** Payload bytes `start` to `end`. */
   read(start: number, end: number): Promise<Uint8Array>;

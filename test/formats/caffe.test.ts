@@ -40,7 +40,7 @@ async function allPayloads(m: CaffeModel): Promise<Map<string, Uint8Array>> {
   return out;
 }
 
-const listing = (m: CaffeModel): unknown => m.tensors.map(({ read: _, ...rest }) => rest);
+const listing = (m: CaffeModel): unknown => m.tensors.map(({ read: _, place: __, ...rest }) => rest);
 const names = (m: CaffeModel): string[] => m.tensors.map((t) => t.name);
 const dense = async (m: CaffeModel, payloads: ReadonlyMap<string, Uint8Array>): Promise<Uint8Array> =>
   collect((await m.dense(payloads)).main);

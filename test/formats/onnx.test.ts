@@ -43,7 +43,7 @@ async function allPayloads(m: Model): Promise<Map<string, Uint8Array>> {
   return out;
 }
 
-const listing = (m: Model): unknown => m.tensors.map(({ read: _, ...rest }) => rest);
+const listing = (m: Model): unknown => m.tensors.map(({ read: _, place: __, ...rest }) => rest);
 
 async function failure(promise: Promise<unknown>): Promise<WlqError> {
   const error = await promise.then(
