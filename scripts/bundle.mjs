@@ -22,7 +22,7 @@ const CLI = { cli: "src/cli/main.ts" };
 const WORKER = { "wlq-worker": "src/threads/worker.ts" };
 const TARGET = "es2022";
 /** What few compressions need, loaded when one does: a chunk for all of it, since files are to be few. */
-const LATER = /\/src\/(importance|rate-plan)\.ts$/;
+const LATER = /\/src\/(importance|rate-plan)\.ts$|^fflate$/;
 /** Loaded when they are wanted, each a chunk: most compressions need the entropy coder, but no look at a file. */
 const CODERS = /\/(?:src|build)\/(?:wasm\/)?(entropy|outliers)\.(?:ts|simd\.wasm\.txt|scalar\.wasm\.txt)$/;
 /** What engines without SIMD load, and which chunk has it. */
@@ -144,6 +144,25 @@ const importWasm = (leadsToWasm) => ({
   },
 });
 
+/** The one function of a package that is loaded where a model's graph is deflated. */
+const deflate = {
+  name: "deflate",
+  resolveId: (source) => (source === "fflate" ? source : null),
+  async load(id) {
+    if (id !== "fflate") return null;
+    const { outputFiles } = await build({
+      stdin: { contents: 'export { zlibSync } from "fflate";', resolveDir: "." },
+      bundle: true,
+      format: "esm",
+      target: TARGET,
+      minify: true,
+      legalComments: "none",
+      write: false,
+    });
+    return outputFiles[0].text;
+  },
+};
+
 /** What the command line alone needs: its packages, which are CommonJS and share some of theirs, and the version. */
 const CLI_PACKAGES = ["cli-progress", "cli-table3"];
 const commandLine = {
@@ -191,7 +210,7 @@ export async function bundleEntries(dir) {
   };
   const made = await rollup({
     input,
-    plugins: [importWasm(leadsToWasm), embedWasm, commandLine, typescript],
+    plugins: [importWasm(leadsToWasm), embedWasm, commandLine, deflate, typescript],
     external: /^node:/,
     // as package.json says of all of them
     treeshake: {

@@ -141,7 +141,7 @@ async function* chunksOf(
   const segments =
     to === "dense"
       ? (await model.dense(new Map(coded.map((c) => [c.name, c.codes])))).main
-      : await containerSegments(scope, model, coded, sizes);
+      : await containerSegments(scope, model, coded, sizes, false);
   let bytesOut = 0;
   for await (const chunk of segmentChunks(segments)) {
     bytesOut += chunk.length;

@@ -220,6 +220,7 @@ async function run(
     (shifts.size > 0 && (await model.shifted?.(shifts))) || model,
     coded,
     to,
+    shrink,
     signal,
     (name, n) => progress("write", name, n),
     outputs,
@@ -304,12 +305,13 @@ export async function fulfil<Result>(
   }
 }
 
-/** Lays out an output. `sizes` gets what each coded tensor takes. Nothing is read or coded until its segments are. */
+/** Lays out an output, with `shrink` as small as can be. `sizes` gets what each coded tensor takes. Nothing is read or coded until its segments are. */
 export async function outputFiles(
   scope: EncodeScope,
   model: Model,
   coded: ReadonlyMap<string, Clustered>,
   to: "container" | "dense" | "onnx",
+  shrink: boolean,
   signal: AbortSignal | undefined,
   tell: Tell,
   sizes: Map<string, number>,
@@ -340,7 +342,7 @@ export async function outputFiles(
       codes: entropy?.segment(scope, found, signal, tell) ?? codedSegment(scope, found, "packed", signal, tell),
     };
   });
-  return { main: await containerSegments(scope, model, tensors, sizes), companions: new Map() };
+  return { main: await containerSegments(scope, model, tensors, sizes, shrink), companions: new Map() };
 }
 
 export function tensorReport(

@@ -3,6 +3,7 @@ import { type FileOptions, writings } from "./compress.ts";
 import { type CodedTensor, isCoded, MODEL_NAME, roundFormat } from "./container/coding.ts";
 import { type Container, find, openContainer } from "./container/reader.ts";
 import { oddness, type SafeTensor, safetensorsHead } from "./container/safetensors.ts";
+import { inflated, inflatedBytes, MODEL_KEY } from "./container/skeleton.ts";
 import { malformed, WlqError } from "./error.ts";
 import type { OutputFiles } from "./formats/format.ts";
 import { copySegment, type LazySegment, type Segment } from "./io/segment.ts";
@@ -67,7 +68,7 @@ export async function restore(container: Container, options: FileOptions): Promi
       `the container holds a model of format "${header.format}": hand that format in (formats: […])`,
     );
   }
-  const model = await format.open(skeletonSource(container), { skeleton: true });
+  const model = await format.open(await skeletonSource(container), { skeleton: true });
   const entries = new Map(model.tensors.map((t) => [t.name, t]));
   for (const { name, dtype, shape } of coded) {
     const entry = entries.get(name);
@@ -78,10 +79,13 @@ export async function restore(container: Container, options: FileOptions): Promi
   return model.dense(payloads);
 }
 
-// The skeleton is read in whole checksum tiles.
-function skeletonSource(container: Container): ByteSource {
-  const part = find(container.header.byName, MODEL_NAME);
+// The skeleton is read in whole checksum tiles; a deflated one at once.
+async function skeletonSource(container: Container): Promise<ByteSource> {
+  const { byName, metadata } = container.header;
+  const part = find(byName, MODEL_NAME);
   const { byteLength } = part;
+  const bytes = inflatedBytes(metadata[MODEL_KEY]);
+  if (bytes !== undefined) return byteSource(await inflated(await container.read(part), bytes));
   const tile = 65536;
   return {
     byteLength,

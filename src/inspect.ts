@@ -4,6 +4,7 @@ import { CHECKSUMS_NAME } from "./container/checksum.ts";
 import { isCoded, isContainer } from "./container/coding.ts";
 import { type Container, openContainer } from "./container/reader.ts";
 import { looksLikeSafetensors, readSafetensors } from "./container/safetensors.ts";
+import { MODEL_KEY } from "./container/skeleton.ts";
 import { WlqError } from "./error.ts";
 import { checkAborted } from "./io/sink.ts";
 import { type ByteSource, byteSource, type Source } from "./io/source.ts";
@@ -77,6 +78,7 @@ async function openChecked(source: ByteSource): Promise<Container> {
 
 async function inspectContainer(source: ByteSource): Promise<Inspection> {
   const { header } = await openChecked(source);
+  const { [MODEL_KEY]: _, ...metadata } = header.metadata;
   const tensors = [...header.tensors.values()].map((tensor): InspectedTensor => {
     const { name, dtype, shape, byteLength } = tensor;
     if (!isCoded(tensor)) return { name, dtype, shape, byteLength };
@@ -89,7 +91,7 @@ async function inspectContainer(source: ByteSource): Promise<Inspection> {
     compressed: true,
     byteLength: source.byteLength,
     tensors,
-    metadata: header.metadata,
+    metadata,
     warnings: [],
   };
 }

@@ -230,7 +230,7 @@ class Sizes {
         return [entry.name, { entry, coding, importance: undefined }];
       }),
     );
-    const files = await outputFiles(this.#scope, this.#model, coded, this.#to, undefined, () => {}, sizes, []);
+    const files = await outputFiles(this.#scope, this.#model, coded, this.#to, false, undefined, () => {}, sizes, []);
     let total = segmentsByteLength(files.main);
     for (const segments of files.companions.values()) total += segmentsByteLength(segments);
     return { total, sizes };

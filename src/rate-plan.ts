@@ -266,7 +266,7 @@ async function tryPrice(task: RateTask, price: number, number: number, weights: 
     total += s * (stats.weighted?.signal ?? stats.sumSquares);
   }
   const sizes = new Map<string, number>();
-  const { main } = await host.outputFiles(scope, model, coded, "container", signal, () => {}, sizes, []);
+  const { main } = await host.outputFiles(scope, model, coded, "container", true, signal, () => {}, sizes, []);
   const bits = [...sizes.values()].reduce((sum, bytes) => sum + bytes * 8, 0);
   return { price, bytes: host.segmentsByteLength(main), bits, error, signal: total, coded, sizes };
 }

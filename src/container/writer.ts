@@ -9,6 +9,7 @@ import { CHECKSUMS_NAME, checksumCount } from "./checksum.ts";
 import { Checksummer } from "./checksummer.ts";
 import { CHECKSUM_KIND, CONTAINER_VERSION, type CodedEntry, codingMap, MODEL_NAME } from "./coding.ts";
 import { freeName, type NewTensor, oddness, safetensorsHead } from "./safetensors.ts";
+import { deflated, MODEL_KEY } from "./skeleton.ts";
 
 export interface NewCoded {
   readonly name: string;
@@ -29,14 +30,16 @@ interface Part extends NewTensor {
 }
 
 /**
- * All segments of the container, header first. `sizes` gets the bytes of every coded tensor. Checksums are made while
- * the segments are read, in order, so they can be written once.
+ * All segments of the container, header first. `sizes` gets the bytes of every coded tensor. With `shrink`, what is left
+ * of a model that is more than tensors is deflated. Checksums are made while the segments are read, in order, so they can
+ * be written once.
  */
 export async function containerSegments(
   scope: EncodeScope,
   model: Model,
   coded: readonly NewCoded[],
   sizes: Map<string, number>,
+  shrink: boolean,
 ): Promise<Segment[]> {
   const byName = new Map(coded.map((c) => [c.name, c]));
   const taken = new Set([...model.tensors.map((t) => t.name), MODEL_NAME, CHECKSUMS_NAME]);
@@ -69,8 +72,11 @@ export async function containerSegments(
   }
   odd.sort((a, b) => oddness(a.byteLength) - oddness(b.byteLength));
   const parts = [...aligned, ...odd];
+  let skeleton: string | undefined;
   if (model.skeleton) {
-    const content = await model.skeleton(new Set(byName.keys()));
+    const left = await model.skeleton(new Set(byName.keys()));
+    const { coding, content } = shrink ? await deflated(left) : { coding: undefined, content: left };
+    skeleton = coding;
     const byteLength = segmentsByteLength(content);
     parts.push({ name: MODEL_NAME, dtype: "U8", shape: [byteLength], byteLength, content });
   }
@@ -79,6 +85,7 @@ export async function containerSegments(
     "wlq.version": CONTAINER_VERSION,
     "wlq.format": model.format,
     "wlq.checksum": CHECKSUM_KIND,
+    ...(skeleton && { [MODEL_KEY]: skeleton }),
     "wlq.tensors": codingMap(entries),
   };
   return withChecksums(scope, parts, metadata);
