@@ -25,8 +25,18 @@ interface Library {
 }
 
 const STATES = 8192;
-// The scope that goes with that of an operation: one instance for all its tensors, gone with it.
-const scopes = new WeakMap<object, EntropyScope>();
+// Codes of a tensor of up to so many weights are found once, not for counts and for sizes again.
+const KEEP_WEIGHTS = 4_194_304;
+// Blocks of up to so many bytes, of all tensors together, are held from when their sizes are found until they are written.
+const KEEP_BYTES = 8_388_608;
+// What goes with the scope of an operation: one instance for all its tensors, gone with it, and room for blocks.
+const owned = new WeakMap<object, { readonly scope: EntropyScope; left: number }>();
+
+/** Codes at hand, one byte each: weights from `start` on, at most a tile. */
+interface Tile {
+  readonly start: number;
+  readonly codes: Uint8Array;
+}
 
 /** Weights done, out of twice the tensor's. */
 type Tell = (weights: number) => void;
@@ -49,6 +59,7 @@ export interface EntropyCoder {
     signal: AbortSignal | undefined,
     tell: Tell,
     stretch?: Stretch,
+    kept?: readonly Tile[],
   ): AsyncGenerator<Uint8Array, void, void>;
 }
 
@@ -66,14 +77,14 @@ export function entropyCoder({
 }: Library): EntropyCoder {
   return { entropyCode, codeOf, entropyBlocks };
 
-  async function entropyScope(owner: object): Promise<EntropyScope> {
+  async function ownedBy(owner: object): Promise<{ readonly scope: EntropyScope; left: number }> {
     await load(entropyBinary);
-    let scope = scopes.get(owner);
-    if (!scope) {
-      scope = new WorkScope(instantiate(entropyBinary) as unknown as EntropyKernels);
-      scopes.set(owner, scope);
+    let own = owned.get(owner);
+    if (!own) {
+      own = { scope: new WorkScope(instantiate(entropyBinary) as unknown as EntropyKernels), left: KEEP_BYTES };
+      owned.set(owner, own);
     }
-    return scope;
+    return own;
   }
 
   /**
@@ -93,9 +104,11 @@ export function entropyCoder({
     const stretch = part ?? { start: 0, end: count };
     const packed = packedBytes(count, bitsForLevels(levels));
     const blocks = Math.ceil(count / TANS_BLOCK);
-    const own = await entropyScope(scope);
+    const owner = await ownedBy(scope);
+    const own = owner.scope;
+    const tiles: Tile[] | undefined = stretch.end - stretch.start <= KEEP_WEIGHTS ? [] : undefined;
     let best: { join: number; shares: Uint16Array; head: number[]; cost: number } | undefined;
-    for (const [join, tallies] of await talliesOf(own, scope, clustered, signal, tell, stretch)) {
+    for (const [join, tallies] of await talliesOf(own, scope, clustered, signal, tell, stretch, tiles)) {
       const { shares, bits } = shareStates(own, await joined(tallies));
       const head = shareBytes(shares);
       const bytes = bits / 8 + head.length + 15 * blocks;
@@ -109,8 +122,15 @@ export function entropyCoder({
     }
     const found = new Float64Array(blocks);
     let block = stretch.start / TANS_BLOCK;
-    for await (const { length } of entropyBlocks(scope, clustered, best, signal, tell, stretch))
-      found[block++] = length;
+    // a thread's blocks may be written by another
+    let kept: Uint8Array[] | undefined = part ? undefined : [];
+    let left = owner.left;
+    for await (const bytes of entropyBlocks(scope, clustered, best, signal, tell, stretch, tiles)) {
+      found[block++] = bytes.length;
+      left -= bytes.length;
+      if (left < 0) kept = undefined;
+      kept?.push(bytes.slice());
+    }
     const sizes = [...(await joined(found))];
     // the last block's size holds the zeros behind it
     const before = codebook.length * 4 + (scale ? scale.values.length * 2 : 0);
@@ -121,12 +141,13 @@ export function entropyCoder({
     sizes.push((sizes.pop() as number) + padding);
     const tables = Uint8Array.from([...best.head, ...sizes.flatMap((n) => [n & 255, (n >> 8) & 255, n >> 16])]);
     const { join, shares } = best;
-    return codeOf({ join, shares, tables, byteLength });
+    if (kept) owner.left = left;
+    return codeOf({ join, shares, tables, byteLength }, kept);
   }
 
-  /** An entropy code from what it is made of. */
-  function codeOf(code: Code): EntropyCode {
-    return { ...code, segment: (...how) => entropySegment(code, ...how) };
+  /** An entropy code from what it is made of, and its blocks where they are at hand. */
+  function codeOf(code: Code, kept?: readonly Uint8Array[]): EntropyCode {
+    return { ...code, segment: (...how) => entropySegment(code, kept, ...how) };
   }
 
   /** How often every symbol occurs, by the number of codes that make one: one, and as many as 256 symbols allow. */
@@ -137,6 +158,7 @@ export function entropyCoder({
     signal: AbortSignal | undefined,
     tell: Tell,
     stretch: Stretch,
+    kept: Tile[] | undefined,
   ): Promise<Map<number, Float64Array>> {
     const { levels } = clustered.coding;
     const most = [8, 4, 2, 1].find((join) => levels ** join <= 256) as number;
@@ -148,14 +170,16 @@ export function entropyCoder({
       const symbols = own.reserve(TANS_BLOCK);
       const counts = own.reserve(1024);
       const scratch = own.reserve(4096);
-      for await (const { coder, count } of codedTiles(scope, clustered, signal, stretch)) {
-        own.u8(codes, count).set(scope.u8(coder.codes, count));
+      for await (const { start, codes: found } of tilesOf(scope, clustered, signal, stretch)) {
+        const count = found.length;
+        own.u8(codes, count).set(found);
+        kept?.push({ start, codes: found.slice() });
         for (const [join, sums] of tallies) {
           own.kernels.joinCodes(symbols, codes, count, levels, join);
           own.i32(counts, 256).fill(0);
           own.kernels.tallySymbols(counts, symbols, Math.ceil(count / join), scratch);
-          const found = own.i32(counts, 256);
-          for (let s = 0; s < sums.length; s++) (sums[s] as number) += found[s] as number;
+          const tally = own.i32(counts, 256);
+          for (let s = 0; s < sums.length; s++) (sums[s] as number) += tally[s] as number;
         }
         tell(count);
       }
@@ -163,6 +187,13 @@ export function entropyCoder({
       own.release(mark);
     }
     return tallies;
+  }
+
+  /** Codes tile by tile, each valid until the next is asked for. */
+  async function* tilesOf(...how: Parameters<typeof codedTiles>): AsyncGenerator<Tile, void, void> {
+    const [scope] = how;
+    for await (const { coder, start, count } of codedTiles(...how))
+      yield { start, codes: scope.u8(coder.codes, count) };
   }
 
   function shareStates(scope: EntropyScope, tallies: Float64Array): { shares: Uint16Array; bits: number } {
@@ -190,10 +221,11 @@ export function entropyCoder({
     signal: AbortSignal | undefined,
     tell: Tell,
     stretch?: Stretch,
+    kept?: readonly Tile[],
   ): AsyncGenerator<Uint8Array, void, void> {
     const { levels, shape } = clustered.coding;
     const total = countElements(shape);
-    const own = await entropyScope(scope);
+    const { scope: own } = await ownedBy(scope);
     const { kernels } = own;
     const mark = own.mark();
     try {
@@ -207,10 +239,11 @@ export function entropyCoder({
       const scratch = own.reserve(Math.max(room, STATES * 4));
       own.u16(symbols, shares.length).set(shares);
       kernels.tansEncodeTable(table, steps, symbols, shares.length, scratch);
-      for await (const { coder, start, count } of codedTiles(scope, clustered, signal, stretch)) {
+      for await (const { start, codes: found } of kept ?? tilesOf(scope, clustered, signal, stretch)) {
+        const count = found.length;
         const from = start % TANS_BLOCK;
         const end = start + count;
-        own.u8(codes, count).set(scope.u8(coder.codes, count));
+        own.u8(codes, count).set(found);
         kernels.joinCodes(symbols + from / join, codes, count, levels, join);
         tell(count);
         if (end % TANS_BLOCK !== 0 && end < total) continue;
@@ -224,7 +257,11 @@ export function entropyCoder({
     }
   }
 
-  function entropySegment(code: Code, ...how: Parameters<EntropyCode["segment"]>): LazySegment {
+  function entropySegment(
+    code: Code,
+    kept: readonly Uint8Array[] | undefined,
+    ...how: Parameters<EntropyCode["segment"]>
+  ): LazySegment {
     const { tables, byteLength } = code;
     const [scope, clustered, signal, tell] = how;
     return {
@@ -235,7 +272,8 @@ export function entropyCoder({
         const { threads, entry } = clustered;
         const blocks = threads
           ? codesByThreads(clustered, threads.codes("blocks"), tell)
-          : entropyBlocks(scope, clustered, code, signal, (n) => tell(entry.name, n));
+          : (kept ?? entropyBlocks(scope, clustered, code, signal, (n) => tell(entry.name, n)));
+        if (kept) tell(entry.name, countElements(entry.shape));
         for await (const block of blocks) {
           left -= block.length;
           // a copy: a sink may keep what it gets
