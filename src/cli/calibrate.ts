@@ -1,14 +1,13 @@
 // wlq calibrate: a model and sample inputs in files to the statistics of its layers' inputs.
 import { readdir, stat } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { type CalibrateReport, calibrate, type Feeds, type Ort, type OrtTensor } from "../adapters/onnxruntime.ts";
+import { type CalibrateReport, calibrate, type Feeds, type OrtTensor } from "../adapters/onnxruntime.ts";
 import { readSafetensors } from "../container/safetensors.ts";
 import { WlqError } from "../error.ts";
 import { byteSource } from "../io/source.ts";
 import { fileSink, fileSource, folderResolver } from "../node.ts";
 import { openNpz } from "./npz.ts";
+import { findRuntime, type Runtime } from "./runtime.ts";
 import { bytesText } from "./show.ts";
 
 /** Options that the command line gives. */
@@ -55,29 +54,6 @@ export function calibrateText(output: string, { layers, runs, heldOut, bytesOut,
   const full = layers.filter((layer) => layer.full).length;
   const part = full < layers.length ? `, ${layers.length - full} of them by mean squares alone` : "";
   return `${output} (${bytesText(bytesOut)}): ${layers.length} layers${part}, ${runs} runs${heldOut > 0 ? `, ${heldOut} of them held out` : ""}, ${seconds.toFixed(1)} s`;
-}
-
-type Runtime = Ort & { readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => OrtTensor };
-
-/** onnxruntime as the folder that we are called in has it installed, or as lies beside this package. */
-export async function findRuntime(): Promise<Runtime> {
-  for (const from of [join(process.cwd(), "package.json"), import.meta.url]) {
-    for (const name of ["onnxruntime-node", "onnxruntime-web"]) {
-      let path: string;
-      try {
-        path = createRequire(from).resolve(name);
-      } catch {
-        continue;
-      }
-      const module = (await import(pathToFileURL(path).href)) as { default?: Runtime } & Runtime;
-      const ort = module.InferenceSession ? module : (module.default as Runtime);
-      const { env } = ort as unknown as { env?: { wasm?: { numThreads?: number }; logLevel?: string } };
-      // sums of a thread each would come together in another order
-      if (env?.wasm) env.wasm.numThreads = 1;
-      return ort;
-    }
-  }
-  throw new WlqError("not-found", "calibration runs the model: install onnxruntime-web or onnxruntime-node");
 }
 
 export async function inputFiles(path: string): Promise<string[]> {

@@ -5,7 +5,8 @@ import { onnx } from "../formats/onnx.ts";
 import { holdsContainer } from "../inspect.ts";
 import { byteSource, type Source } from "../io/source.ts";
 import { fileSource } from "../node.ts";
-import { feedsOf, findRuntime, inputFiles } from "./calibrate.ts";
+import { feedsOf, inputFiles } from "./calibrate.ts";
+import { findRuntime } from "./runtime.ts";
 import { plain, sqnrText, table } from "./show.ts";
 
 /** Options that the command line gives. */
