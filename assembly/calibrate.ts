@@ -12,6 +12,6 @@ export {
   blockErrors,
   descend,
   codePrices,
-  codeMoments,
 } from "./compensate";
+export { codeMoments } from "./code-moments";
 export { roundTo } from "./half";

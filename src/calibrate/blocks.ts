@@ -71,7 +71,6 @@ export class Blocks {
   readonly values: number;
   readonly borders: number;
   readonly small: number;
-  readonly moments: number;
   readonly prices: number;
   /** The group whose order is at hand, and whose matrix; -1: none. */
   arranged = -1;
@@ -115,7 +114,6 @@ export class Blocks {
     this.values = scope.reserve(LANES * levels * 8);
     this.borders = scope.reserve(LANES * levels * 8);
     this.small = scope.reserve(Math.max(64, levels * 8));
-    this.moments = scope.reserve((levels * levels + levels) * 8);
     this.prices = scope.reserve(levels * 8);
     this.matrix = statistics.covariance ? scope.reserve(this.stride * this.stride * 8) : 0;
     scope.f32(this.weights, weights.length).set(weights);

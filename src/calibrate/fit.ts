@@ -1,5 +1,5 @@
 // Fit: the values that suit given codes best, by least squares: scales, the shared codebook, or a codebook an output.
-import type { Blocks, Part } from "./blocks.ts";
+import { type Blocks, LANES, type Part } from "./blocks.ts";
 
 /** What a least-squares fit of a codebook needs, see `codeMoments`. */
 interface System {
@@ -13,28 +13,20 @@ export function fitValues(b: Blocks, parts: readonly Part[]): void {
   const all = b.levels;
   const scope = b.scope;
   const total: System = { moments: new Float64Array(all * all), right: new Float64Array(all) };
-  const sums = b.moments + all * all * 8;
   const mark = scope.mark();
-  const rows = scope.reserve(all * b.stride * 8);
+  const momentsAt = scope.reserve(LANES * all * all * 8);
+  const sumsAt = scope.reserve(LANES * all * 8);
+  const scratch = scope.reserve(LANES * all * 136);
   for (const part of parts) {
     b.fill(part);
     b.eachBlock(part, (lanes, o) => {
       scope.kernels.matrixProduct(b.gradients, b.matrix, b.errors, b.columns, b.stride);
+      const { columns, stride } = b;
+      const { kernels } = scope;
+      kernels.codeMoments(momentsAt, sumsAt, b.matrix, b.gradients, b.blockCodes, columns, stride, lanes, all, scratch);
       for (let lane = 0; lane < lanes; lane++) {
-        scope.kernels.codeMoments(
-          b.moments,
-          sums,
-          b.matrix,
-          b.gradients,
-          b.blockCodes,
-          b.columns,
-          b.stride,
-          lane,
-          all,
-          rows,
-        );
-        const moments = scope.f64(b.moments, all * all).slice();
-        const right = scope.f64(sums, all).slice();
+        const moments = scope.f64(momentsAt + lane * all * all * 8, all * all).slice();
+        const right = scope.f64(sumsAt + lane * all * 8, all).slice();
         if (granularity === "channel") {
           const own = b.codebook.subarray((o + lane) * levels, (o + lane + 1) * levels);
           move(b, own, solveFit(moments, right, levels, all, free(b, own)));
