@@ -1,7 +1,7 @@
 // The calibrate binary's entry: statistics of layer inputs, and rounding that makes up for its errors.
 export { packRows, packPatches } from "./columns";
 export { columnSums, rankUpdate, covariance } from "./second-moment";
-export { fillMatrix, cholesky } from "./cholesky";
+export { fillMatrix, keepDiagonal, restoreMatrix, cholesky } from "./cholesky";
 export {
   loadBlock,
   storeCodes,
@@ -13,5 +13,6 @@ export {
   descend,
   codePrices,
 } from "./compensate";
+export { blockForms } from "./forms";
 export { codeMoments } from "./code-moments";
 export { roundTo } from "./half";

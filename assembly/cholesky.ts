@@ -29,14 +29,47 @@ export function fillMatrix(
       if (mean) v += <f64>load<f32>(mean + (a << 2)) * <f64>load<f32>(mean + (b << 2));
       if (i == j) v += damping;
       store<f64>(dst + ((i * stride + j) << 3), v);
-      store<f64>(dst + ((j * stride + i) << 3), v);
+      // in a tile on the diagonal
+      if (j >> 2 == i >> 2) store<f64>(dst + ((j * stride + i) << 3), v);
+    }
+  }
+  mirror(dst, stride, true);
+}
+
+/** Keeps the tiles of 4 x 4 on the diagonal for `restoreMatrix`: writes `32 * stride` bytes. */
+export function keepDiagonal(dst: usize, h: usize, stride: usize): void {
+  for (let i: usize = 0; i < stride; i++, dst += 32) copyFour(dst, h + ((i * stride + (i & ~3)) << 3));
+}
+
+/** The matrix as it was before `cholesky`, from what lies below the diagonal and the tiles that `keepDiagonal` wrote. */
+export function restoreMatrix(h: usize, tiles: usize, stride: usize): void {
+  for (let i: usize = 0; i < stride; i++, tiles += 32) copyFour(h + ((i * stride + (i & ~3)) << 3), tiles);
+  mirror(h, stride, false);
+}
+
+// Rows and columns that are mirrored together: their pages of memory are at hand.
+const NEAR: usize = 32;
+
+// What lies below the diagonal from what lies above it, or the other way round, but for the tiles of 4 x 4 on it.
+function mirror(h: usize, stride: usize, below: bool): void {
+  for (let first: usize = 0; first < stride; first += NEAR) {
+    for (let left: usize = 0; left <= first; left += NEAR) {
+      for (let i = first; i < min(first + NEAR, stride); i++) {
+        for (let j = left; j < min(left + NEAR, i & ~3); j++) {
+          const low = h + ((i * stride + j) << 3);
+          const high = h + ((j * stride + i) << 3);
+          if (below) store<f64>(low, load<f64>(high));
+          else store<f64>(high, load<f64>(low));
+        }
+      }
     }
   }
 }
 
 /**
  * Puts R into the upper triangle of the matrix at `h`; `stride` is a multiple of 4. Returns `columns`, or the row whose
- * pivot is not above `least`. `scratch`: `256 * stride` bytes. Below the diagonal nothing is read, blocks may be written.
+ * pivot is not above `least`. `scratch`: `256 * stride` bytes. Below the diagonal nothing is read, and nothing written but
+ * in the tiles of 4 x 4 on it.
  */
 export function cholesky(h: usize, columns: usize, stride: usize, least: f64, scratch: usize): usize {
   const row = stride << 3;
@@ -87,8 +120,18 @@ function scaleRow(at: usize, factor: f64, k: usize, stride: usize): void {
 function packBlock(dst: usize, from: usize, row: usize, last: usize, stride: usize): void {
   for (let j = last; j < stride; j += 4) {
     let at = from + (j << 3);
-    for (let k: usize = 0; k < BLOCK; k++, at += row, dst += 32) memory.copy(dst, at, 32);
+    for (let k: usize = 0; k < BLOCK; k++, at += row, dst += 32) copyFour(dst, at);
   }
+}
+
+// memory.copy would be a call
+// @ts-ignore: decorator
+@inline
+function copyFour(dst: usize, src: usize): void {
+  if (ASC_FEATURE_SIMD) {
+    v128.store(dst, v128.load(src));
+    v128.store(dst, v128.load(src, 16), 16);
+  } else memory.copy(dst, src, 32);
 }
 
 // Four rows, four columns, less the products of BLOCK rows at `a` (tile of the rows) and `b` (tile of the columns).

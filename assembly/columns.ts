@@ -17,8 +17,12 @@ export function packRows(dst: usize, src: usize, rows: usize, columns: usize, st
     for (let r: usize = 0; r < rows; r++) {
       const to = panel + (r << 5);
       const at = from + r * stride;
-      if (n == 8) memory.copy(to, at, 32);
-      else for (let i: usize = 0; i < 8; i++) store<f32>(to + (i << 2), i < n ? load<f32>(at + (i << 2)) : 0);
+      if (n == 8) {
+        if (ASC_FEATURE_SIMD) {
+          v128.store(to, v128.load(at));
+          v128.store(to, v128.load(at, 16), 16);
+        } else memory.copy(to, at, 32);
+      } else for (let i: usize = 0; i < 8; i++) store<f32>(to + (i << 2), i < n ? load<f32>(at + (i << 2)) : 0);
     }
   }
 }
@@ -49,6 +53,13 @@ export function packPatches(
 ): void {
   const columns = channels * kernelY * kernelX;
   const plane = <usize>height * width;
+  if (ASC_FEATURE_SIMD) {
+    const inside = (padY | padX) == 0 && outWidth == width && <usize>first + rows <= plane;
+    if (inside && kernelY * kernelX == 1 && strideY * strideX == 1) {
+      packPlanes(dst, src + (<usize>first << 2), <usize>channels, plane << 2, <usize>rows);
+      return;
+    }
+  }
   const startY = first / outWidth;
   const startX = first - startY * outWidth;
   let column = 0;
@@ -75,5 +86,34 @@ export function packPatches(
   for (; (column & 7) != 0; column++) {
     let to = dst + <usize>(column >> 3) * (<usize>rows << 5) + ((column & 7) << 2);
     for (let r = 0; r < rows; r++, to += 32) store<f32>(to, 0);
+  }
+}
+
+// Panels of channels `step` bytes apart, `rows` values each: four rows of four channels at a time.
+function packPlanes(dst: usize, src: usize, channels: usize, step: usize, rows: usize): void {
+  for (let c: usize = 0; c < (channels + 7) >> 3 << 3; c += 4) {
+    const to = dst + (c >> 3) * (rows << 5) + ((c & 4) << 2);
+    const at = src + c * step;
+    const n = c < channels ? min<usize>(4, channels - c) : 0;
+    let r: usize = 0;
+    for (; n == 4 && r + 3 < rows; r += 4) {
+      const v0 = v128.load(at + (r << 2));
+      const v1 = v128.load(at + step + (r << 2));
+      const v2 = v128.load(at + 2 * step + (r << 2));
+      const v3 = v128.load(at + 3 * step + (r << 2));
+      const low01 = v128.shuffle<u32>(v0, v1, 0, 4, 1, 5);
+      const low23 = v128.shuffle<u32>(v2, v3, 0, 4, 1, 5);
+      v128.store(to + (r << 5), v128.shuffle<u64>(low01, low23, 0, 2));
+      v128.store(to + (r << 5), v128.shuffle<u64>(low01, low23, 1, 3), 32);
+      const high01 = v128.shuffle<u32>(v0, v1, 2, 6, 3, 7);
+      const high23 = v128.shuffle<u32>(v2, v3, 2, 6, 3, 7);
+      v128.store(to + (r << 5), v128.shuffle<u64>(high01, high23, 0, 2), 64);
+      v128.store(to + (r << 5), v128.shuffle<u64>(high01, high23, 1, 3), 96);
+    }
+    for (; r < rows; r++) {
+      for (let i: usize = 0; i < 4; i++) {
+        store<f32>(to + (r << 5) + (i << 2), i < n ? load<f32>(at + i * step + (r << 2)) : 0);
+      }
+    }
   }
 }

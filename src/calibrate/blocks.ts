@@ -201,8 +201,8 @@ export class Blocks {
   /** Sum over lanes of x' matrix x, without damping; by the diagonal alone where there is no matrix. */
   form(x: number, lanes: number, { group, damping }: Part): number {
     if (!this.matrix) return this.diagonalForm(x, lanes, this.diagonal(group));
-    this.scope.kernels.matrixProduct(this.gradients, this.matrix, x, this.columns, this.stride);
-    return this.dots(x, this.gradients, lanes) - damping * this.dots(x, x, lanes);
+    this.scope.kernels.blockForms(this.small, this.matrix, x, this.columns, this.stride);
+    return this.sum(lanes) - damping * this.dots(x, x, lanes);
   }
 
   /** Sum over lanes of cost times x squared. */
@@ -216,8 +216,13 @@ export class Blocks {
 
   dots(a: number, b: number, lanes: number): number {
     this.scope.kernels.blockDots(this.small, a, b, this.columns);
+    return this.sum(lanes);
+  }
+
+  /** Of what a kernel found for each lane. */
+  sum(lanes: number): number {
     let sum = 0;
-    for (const dot of this.scope.f64(this.small, lanes)) sum += dot;
+    for (const own of this.scope.f64(this.small, lanes)) sum += own;
     return sum;
   }
 

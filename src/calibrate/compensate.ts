@@ -129,7 +129,10 @@ function expectedOf(b: Blocks, parts: readonly Part[], error: number, power: num
 /** Codes of a part's outputs from the weights, by planes or each to its nearest value; returns the error. */
 function round(b: Blocks, part: Part, planes: boolean): number {
   b.arrange(part.group);
-  const factored = planes && factor(b, part);
+  const { scope } = b;
+  const mark = scope.mark();
+  const tiles = planes ? scope.reserve(32 * b.stride) : 0;
+  const factored = planes && factor(b, part, tiles);
   b.eachBlock(part, () => {
     b.scope.kernels.nearestPlane(
       b.blockCodes,
@@ -145,6 +148,11 @@ function round(b: Blocks, part: Part, planes: boolean): number {
       b.small,
     );
   });
+  if (planes) {
+    scope.kernels.restoreMatrix(b.matrix, tiles, b.stride);
+    b.filled = part.group;
+  }
+  scope.release(mark);
   b.fill(part);
   let error = 0;
   b.eachBlock(part, (lanes) => {
@@ -153,12 +161,17 @@ function round(b: Blocks, part: Part, planes: boolean): number {
   return error;
 }
 
-/** R of the damped matrix, with more damping where pivots run out; false where there is nothing to factor. */
-function factor(b: Blocks, part: Part): boolean {
+/**
+ * R of the damped matrix, with more damping where pivots run out; false where there is nothing to factor. `tiles`: where
+ * what the matrix is restored from is kept.
+ */
+function factor(b: Blocks, part: Part, tiles: number): boolean {
   const scope = b.scope;
   const mark = scope.mark();
   const scratch = scope.reserve(b.stride * 256);
   let done = false;
+  b.fill(part);
+  scope.kernels.keepDiagonal(tiles, b.matrix, b.stride);
   // the first try takes the matrix that is at hand
   for (let damping = part.damping, tries = 0; !done && tries < 8 && damping > 0; tries++, damping *= 10) {
     b.fill({ ...part, damping });

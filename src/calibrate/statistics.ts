@@ -186,8 +186,8 @@ export class StatisticsFile {
   async #floats(name: string, count: number): Promise<Float32Array> {
     const { offset, byteLength } = checkTensor(this.#tensors, name, "F32", count * 4);
     const bytes = await this.#source.read(offset, offset + byteLength);
-    const out = new Float32Array(count);
-    new Uint8Array(out.buffer).set(bytes);
+    const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+    const out = new Float32Array(aligned.buffer, aligned.byteOffset, count);
     // not findIndex: millions of values, a function call each
     for (let i = 0; i < count; i++) {
       if (Number.isFinite(out[i])) continue;

@@ -22,6 +22,8 @@ test("rows to panels", () => {
 
 const CONVS: readonly Conv[] = [
   { channels: 3, height: 4, width: 5, kernel: [1, 1], strides: [1, 1], pads: [0, 0, 0, 0], dilations: [1, 1] },
+  { channels: 13, height: 3, width: 7, kernel: [1, 1], strides: [1, 1], pads: [0, 0, 0, 0], dilations: [1, 1] },
+  { channels: 8, height: 4, width: 5, kernel: [1, 1], strides: [1, 1], pads: [0, 0, 2, 0], dilations: [1, 1] },
   { channels: 2, height: 5, width: 6, kernel: [3, 3], strides: [1, 1], pads: [1, 1, 1, 1], dilations: [1, 1] },
   { channels: 3, height: 7, width: 9, kernel: [3, 2], strides: [2, 3], pads: [0, 2, 1, 0], dilations: [2, 1] },
   { channels: 1, height: 1, width: 11, kernel: [1, 5], strides: [1, 2], pads: [0, 2, 0, 2], dilations: [1, 2] },
@@ -35,7 +37,7 @@ test("patches to panels, from every position on", () => {
     const { rows, outWidth, positions } = patches(image, conv);
     const columns = channels * kernel[0] * kernel[1];
     for (let first = 0; first < positions; first++) {
-      const count = Math.min(3, positions - first);
+      const count = Math.min(6, positions - first);
       const want = panelsOf(rows.subarray(first * columns, (first + count) * columns), columns);
       const got = onCalibrate((i) => {
         const out = i.output(want.byteLength);
