@@ -1,6 +1,6 @@
 // The calibrate binary's entry: statistics of layer inputs, and rounding that makes up for its errors.
 export { packRows, packPatches } from "./columns";
-export { columnSums, rankUpdate, covariance } from "./second-moment";
+export { columnSums, rankUpdate, rankUpdates, covariance } from "./second-moment";
 export { fillMatrix, keepDiagonal, restoreMatrix, cholesky } from "./cholesky";
 export {
   loadBlock,

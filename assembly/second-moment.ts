@@ -50,23 +50,45 @@ export function rankUpdate(sums: usize, panels: usize, count: usize, rows: usize
   const stride = rows << 5;
   let tile = sums;
   for (let i: usize = 0; i < count; i++) {
-    const a = panels + i * stride;
+    for (let j = i; j < count; j++, tile += 512) addTile(tile, panels + i * stride, panels + j * stride, rows);
+  }
+}
+
+/**
+ * The same for `batches` of panels that lie after each other, with the rows that `rows` (u32) says: as if they came one by
+ * one, but every tile is fetched once for all.
+ */
+export function rankUpdates(sums: usize, panels: usize, count: usize, rows: usize, batches: usize): void {
+  let tile = sums;
+  for (let i: usize = 0; i < count; i++) {
     for (let j = i; j < count; j++, tile += 512) {
-      const b = panels + j * stride;
-      if (ASC_FEATURE_SIMD) {
-        addHalfTile(tile, a, b, rows);
-        addHalfTile(tile + 256, a + 16, b, rows);
-      } else {
-        for (let m: usize = 0; m < 8; m++) {
-          for (let n: usize = 0; n < 8; n++) {
-            let sum: f32 = 0;
-            for (let r: usize = 0; r < rows; r++) {
-              sum += load<f32>(a + (r << 5) + (m << 2)) * load<f32>(b + (r << 5) + (n << 2));
-            }
-            const at = tile + (m << 6) + (n << 3);
-            store<f64>(at, load<f64>(at) + <f64>sum);
-          }
+      let at = panels;
+      for (let batch: usize = 0; batch < batches; batch++) {
+        const n = <usize>load<u32>(rows + (batch << 2));
+        const stride = n << 5;
+        addTile(tile, at + i * stride, at + j * stride, n);
+        at += count * stride;
+      }
+    }
+  }
+}
+
+// Eight columns at `a` with eight at `b`.
+// @ts-ignore: decorator
+@inline
+function addTile(tile: usize, a: usize, b: usize, rows: usize): void {
+  if (ASC_FEATURE_SIMD) {
+    addHalfTile(tile, a, b, rows);
+    addHalfTile(tile + 256, a + 16, b, rows);
+  } else {
+    for (let m: usize = 0; m < 8; m++) {
+      for (let n: usize = 0; n < 8; n++) {
+        let sum: f32 = 0;
+        for (let r: usize = 0; r < rows; r++) {
+          sum += load<f32>(a + (r << 5) + (m << 2)) * load<f32>(b + (r << 5) + (n << 2));
         }
+        const at = tile + (m << 6) + (n << 3);
+        store<f64>(at, load<f64>(at) + <f64>sum);
       }
     }
   }

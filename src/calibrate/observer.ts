@@ -13,19 +13,39 @@ export interface Inputs {
 // Rows that the kernels take at a time: their sums are float32 within so many.
 const ROWS = 128;
 
-/** Bytes of sums that a layer takes. */
-export function sumsBytes({ columns, groups, kind }: Layer, full: boolean): number {
-  if (kind === "lookup") return columns * 8;
+// Rows of a layer whose products do not fit into a cache: so many wait for each other.
+const WAITING_ROWS = 256;
+const WIDE = 256;
+
+/** Bytes of sums that a layer takes, and of rows that wait to be added. */
+export function sumsBytes(layer: Layer, full: boolean): number {
+  if (layer.kind === "lookup") return layer.columns * 8;
+  return layer.groups * groupBytes(layer, full) + (full && waits(layer) ? waitingBytes(layer) : 0);
+}
+
+function groupBytes({ columns }: Layer, full: boolean): number {
   const panels = Math.ceil(columns / 8);
-  return groups * (panels * 128 + (full ? 256 * panels * (panels + 1) : 0));
+  return panels * 128 + (full ? 256 * panels * (panels + 1) : 0);
+}
+
+function waits({ columns, groups }: Layer): boolean {
+  return groups === 1 && columns > WIDE;
+}
+
+// numbers of rows behind the rows, at most one each
+function waitingBytes({ columns }: Layer): number {
+  return Math.ceil(columns / 8) * WAITING_ROWS * 32 + WAITING_ROWS * 4;
 }
 
 interface Sums {
   readonly layer: Layer;
-  /** Per group: sums, then squares, then products. */
+  /** Per group: sums, then squares, then products; behind them rows that wait. */
   readonly at: number;
   readonly bytes: number;
   readonly full: boolean;
+  /** Where rows wait; 0: they do not. */
+  readonly waiting: number;
+  readonly batches: number[];
   samples: number;
 }
 
@@ -42,9 +62,10 @@ export class Observer {
     // all at once: a memory that grows often is copied often. It is fresh, so the sums are zeros.
     let at = this.#scope.reserve(kept.reduce((sum, one) => sum + sumsBytes(one.layer, one.full), 0));
     for (const { layer, full: all } of kept) {
-      const bytes = sumsBytes(layer, all);
-      this.#layers.set(layer.weight, { layer, at, bytes: bytes / layer.groups, full: all, samples: 0 });
-      at += bytes;
+      const bytes = groupBytes(layer, all);
+      const waiting = all && waits(layer) ? at + bytes : 0;
+      this.#layers.set(layer.weight, { layer, at, bytes, full: all, waiting, batches: [], samples: 0 });
+      at += sumsBytes(layer, all);
       if (layer.kind !== "lookup") widest = Math.max(widest, layer.columns);
     }
     this.#panels = this.#scope.reserve(Math.ceil(widest / 8) * ROWS * 32);
@@ -88,8 +109,9 @@ export class Observer {
       const n = Math.min(ROWS, rows - first);
       const part = data.subarray(first * columns, (first + n) * columns);
       scope.f32(src, part.length).set(part);
-      scope.kernels.packRows(this.#panels, src, n, columns, columns * 4);
-      this.#add(sums, 0, n);
+      const panels = this.#room(sums, n);
+      scope.kernels.packRows(panels, src, n, columns, columns * 4);
+      this.#add(sums, 0, panels, n);
     }
     sums.samples += rows;
   }
@@ -114,8 +136,9 @@ export class Observer {
         scope.f32(src, size).set(data.subarray(from, from + size));
         for (let first = 0; first < positions; first += ROWS) {
           const n = Math.min(ROWS, positions - first);
+          const panels = this.#room(sums, n);
           scope.kernels.packPatches(
-            this.#panels,
+            panels,
             src,
             channels,
             height,
@@ -132,24 +155,45 @@ export class Observer {
             first,
             n,
           );
-          this.#add(sums, g, n);
+          this.#add(sums, g, panels, n);
         }
       }
     }
     sums.samples += batch * positions;
   }
 
-  #add({ layer, at, bytes, full }: Sums, group: number, rows: number): void {
+  /** Where panels of so many rows go. */
+  #room(sums: Sums, rows: number): number {
+    if (!sums.waiting) return this.#panels;
+    if (rowsOf(sums) + rows > WAITING_ROWS) this.#flush(sums);
+    return sums.waiting + Math.ceil(sums.layer.columns / 8) * rowsOf(sums) * 32;
+  }
+
+  #add(sums: Sums, group: number, from: number, rows: number): void {
+    const { layer, bytes, full, waiting, batches } = sums;
     const { kernels } = this.#scope;
     const panels = Math.ceil(layer.columns / 8);
-    const sums = at + group * bytes;
-    kernels.columnSums(sums, sums + panels * 64, this.#panels, panels, rows);
-    if (full) kernels.rankUpdate(sums + panels * 128, this.#panels, panels, rows);
+    const at = sums.at + group * bytes;
+    kernels.columnSums(at, at + panels * 64, from, panels, rows);
+    if (waiting) batches.push(rows);
+    else if (full) kernels.rankUpdate(at + panels * 128, from, panels, rows);
+  }
+
+  /** Adds the products of rows that wait. */
+  #flush({ layer, at, waiting, batches }: Sums): void {
+    if (batches.length === 0) return;
+    const panels = Math.ceil(layer.columns / 8);
+    const rows = waiting + panels * WAITING_ROWS * 32;
+    this.#scope.i32(rows, batches.length).set(batches);
+    this.#scope.kernels.rankUpdates(at + panels * 128, waiting, panels, rows, batches.length);
+    batches.length = 0;
   }
 
   /** What came together for a layer. */
   statistics(weight: string): LayerStatistics {
-    const { layer, at, bytes, full, samples } = this.#layers.get(weight) as Sums;
+    const own = this.#layers.get(weight) as Sums;
+    this.#flush(own);
+    const { layer, at, bytes, full, samples } = own;
     if (layer.kind === "lookup") {
       const square = Float32Array.from(this.#scope.f64(at, layer.columns), (count) => count / Math.max(1, samples));
       return { layer, samples, mean: square, square };
@@ -184,6 +228,10 @@ export class Observer {
     }
     return { layer, samples, mean, square, ...(covariance ? { covariance } : {}) };
   }
+}
+
+function rowsOf({ batches }: Sums): number {
+  return batches.reduce((sum, rows) => sum + rows, 0);
 }
 
 function outSize(size: number, kernel: number, stride: number, pads: number, dilation: number): number {

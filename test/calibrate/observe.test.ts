@@ -92,6 +92,18 @@ test("a convolution in groups, a product either way and a lookup", async () => {
   expect([...(await file.read("embed")).square]).toEqual([0.25, 0.5, 0, 0, 0, 0.25]);
 });
 
+test("a wide layer: rows that wait for each other add up as if they came one run after the other", async () => {
+  const columns = 260;
+  const runs = [3, 128, 130, 1, 257, 24, 24].map((rows) => random.normals(rows * columns));
+  const observer = await createObserver({ fc: { shape: [5, columns] } });
+  for (const data of runs) observer.observe("fc", { data, shape: [data.length / columns, columns] });
+  const out = memorySink();
+  await observer.save(out.sink);
+  const got = await (await StatisticsFile.open(out.bytes())).read("fc");
+  const want = moments(Float32Array.from(runs.flatMap((data) => [...data])), columns);
+  for (const key of ["mean", "square", "covariance"] as const) expectClose(got[key], want[key], key);
+});
+
 test("what does not fit is refused by name", async () => {
   await expect(createObserver({ w: { shape: [4] } })).rejects.toThrow(/layer "w": a weight has 2 to 4 dimensions/);
   await expect(createObserver({ w: { shape: [4, 2, 3], groups: 3 } })).rejects.toThrow(/3 groups do not divide 4/);

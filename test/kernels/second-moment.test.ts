@@ -83,6 +83,11 @@ test("sums, squares, products and covariance, one stretch after another", () => 
         i.kernels.rankUpdate(p, at, panels, rows.length / columns);
       }
       i.kernels.covariance(dst, p, s, columns, n);
+      const waited = i.inout(new Float64Array(panels * (panels + 1) * 32));
+      const all = i.input(Float32Array.from(parts.flatMap((rows) => [...panelsOf(rows, columns)])));
+      const counts = i.input(Uint32Array.from(parts, (rows) => rows.length / columns));
+      i.kernels.rankUpdates(waited, all, panels, counts, parts.length);
+      sameBits(i.f64(waited, panels * (panels + 1) * 32), i.f64(p, panels * (panels + 1) * 32), "rows that waited");
       return [i.f64(s, panels * 8), i.f64(q, panels * 8), i.f32(dst, want.length)];
     });
     sameBits(got, [sums, squares, want], `${columns} columns`);
