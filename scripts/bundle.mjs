@@ -25,6 +25,11 @@ const TARGET = "es2022";
 const LATER = /\/src\/(importance|rate-plan)\.ts$|^fflate$/;
 /** Loaded when they are wanted, each a chunk: most compressions need the entropy coder, but no look at a file. */
 const CODERS = /\/(?:src|build)\/(?:wasm\/)?(entropy|outliers)\.(?:ts|simd\.wasm\.txt|scalar\.wasm\.txt)$/;
+/**
+ * The large binary is a chunk that its users import first: a bundler then puts it before all code, not between, where what
+ * lies on either side would be out of the other's reach for gzip, 32 kB.
+ */
+const ENCODE = "/encode.simd.wasm.txt";
 /** What engines without SIMD load, and which chunk has it. */
 const SCALAR = ".scalar.wasm.txt";
 const SCALARS = {
@@ -73,6 +78,7 @@ function chunkNames(input, leadsToWasm) {
     if (id === NO_TEXT) return "workerd/shared-decoder";
     if (id.endsWith(SCALAR)) return SCALARS[basename(id, SCALAR)];
     if (id.endsWith("/exact.ts")) return "exact";
+    if (id.endsWith(ENCODE)) return "encode";
     const [first, second] = usersIn(id, api);
     if (!second) return undefined;
     if (leadsToWasm(path)) return first.replace(/[a-z]+$/, "shared-$&");
@@ -114,7 +120,9 @@ const typescript = {
   },
   async renderChunk(code) {
     // nothing runs at import, so what is imported for nothing but that is not: a bundler would warn of each
-    const lean = code.replace(/^import '\.{1,2}\/[^']+\.js';\n/gm, "");
+    const lean = code
+      .replace(/^import '\.{1,2}\/[^']+\.js';\n/gm, "")
+      .replace(/^([^]*)^(import [^;]+ from '\.\/encode\.js';\n)/m, "$2$1");
     return (await transform(lean, { minify: true, target: TARGET, legalComments: "none" })).code;
   },
 };
