@@ -21,9 +21,11 @@ const ENTRIES = {
 const CLI = { cli: "src/cli/main.ts" };
 const WORKER = { "wlq-worker": "src/threads/worker.ts" };
 const TARGET = "es2022";
-/** What few compressions need, loaded when one does: a chunk for all of it, since files are to be few. */
-const LATER = /\/src\/(importance|rate-plan)\.ts$|^fflate$/;
-/** Loaded when they are wanted, each a chunk: most compressions need the entropy coder, but no look at a file. */
+/** Planning, loaded when it is wanted: a chunk for all of it, since files are to be few. */
+const PLANNING = /\/src\/(allocate|curve|level-plan|output-curve|power|rate-curve|rate-plan)\.ts$/;
+/** What few compressions need, loaded when one does: a chunk for all of it, with outliers. */
+const LATER = /\/src\/importance\.ts$|^fflate$/;
+/** Loaded when they are wanted: most compressions need the entropy coder, a chunk of its own, but no look at a file. */
 const CODERS = /\/(?:src|build)\/(?:wasm\/)?(entropy|outliers)\.(?:ts|simd\.wasm\.txt|scalar\.wasm\.txt)$/;
 /**
  * The large binary is a chunk that its users import first: a bundler then puts it before all code, not between, where what
@@ -71,10 +73,12 @@ function usersOf(input) {
 function chunkNames(input, leadsToWasm) {
   const usersIn = usersOf(input);
   return (id, api) => {
-    if (LATER.test(id)) return "later";
+    if (PLANNING.test(id)) return "planning";
     const path = id.replace(WORKERD, "");
     const [, coder] = CODERS.exec(path) ?? [];
-    if (coder) return path === id ? coder : "workerd/shared-index";
+    if (coder && path !== id) return "workerd/shared-index";
+    if (coder === "outliers" || LATER.test(id)) return "later";
+    if (coder) return coder;
     if (id === NO_TEXT) return "workerd/shared-decoder";
     if (id.endsWith(SCALAR)) return SCALARS[basename(id, SCALAR)];
     if (id.endsWith("/exact.ts")) return "exact";
@@ -122,7 +126,7 @@ const typescript = {
     // nothing runs at import, so what is imported for nothing but that is not: a bundler would warn of each
     const lean = code
       .replace(/^import '\.{1,2}\/[^']+\.js';\n/gm, "")
-      .replace(/^([^]*)^(import [^;]+ from '\.\/encode\.js';\n)/m, "$2$1");
+      .replace(/^(.*)^(import [^;]+ from '\.\/encode\.js';\n)/ms, "$2$1");
     return (await transform(lean, { minify: true, target: TARGET, legalComments: "none" })).code;
   },
 };
@@ -146,7 +150,10 @@ const importWasm = (leadsToWasm) => ({
   async resolveId(source, importer, options) {
     if (!importer?.endsWith(WORKERD)) return source.endsWith(WORKERD) ? resolve(source) : null;
     if (source.endsWith(SCALAR)) return NO_TEXT;
-    if (source.endsWith(".wasm.txt")) return { id: `../${basename(source, ".txt")}`, external: "absolute" };
+    if (source.endsWith(".wasm.txt")) {
+      const file = basename(source, ".txt").replace(/^(entropy|outliers)\b/, "coders");
+      return { id: `../${file}`, external: "absolute" };
+    }
     const found = await this.resolve(source, importer.slice(0, -WORKERD.length), options);
     return found && !found.external && leadsToWasm(found.id) ? found.id + WORKERD : found;
   },
