@@ -28,10 +28,11 @@ const LATER = /\/src\/importance\.ts$|^fflate$/;
 /** Loaded when they are wanted: most compressions need the entropy coder, a chunk of its own, but no look at a file. */
 const CODERS = /\/(?:src|build)\/(?:wasm\/)?(entropy|outliers)\.(?:ts|simd\.wasm\.txt|scalar\.wasm\.txt)$/;
 /**
- * The large binary is a chunk that its users import first: a bundler then puts it before all code, not between, where what
- * lies on either side would be out of the other's reach for gzip, 32 kB.
+ * The binaries that most load come before all code: the large one is a chunk that its users import first, the decoder's
+ * begins the first chunk of code. So gzip, which looks back 32 kB, finds what they have in common, and in the code what
+ * would otherwise lie on either side of them.
  */
-const ENCODE = "/encode.simd.wasm.txt";
+const FIRST = { "encode.simd.wasm.txt": "encode", "decode.simd.wasm.txt": "common-decoder" };
 /** What engines without SIMD load, and which chunk has it. */
 const SCALAR = ".scalar.wasm.txt";
 const SCALARS = {
@@ -82,7 +83,7 @@ function chunkNames(input, leadsToWasm) {
     if (id === NO_TEXT) return "workerd/shared-decoder";
     if (id.endsWith(SCALAR)) return SCALARS[basename(id, SCALAR)];
     if (id.endsWith("/exact.ts")) return "exact";
-    if (id.endsWith(ENCODE)) return "encode";
+    if (FIRST[basename(id)]) return FIRST[basename(id)];
     const [first, second] = usersIn(id, api);
     if (!second) return undefined;
     if (leadsToWasm(path)) return first.replace(/[a-z]+$/, "shared-$&");
@@ -126,7 +127,7 @@ const typescript = {
     // nothing runs at import, so what is imported for nothing but that is not: a bundler would warn of each
     const lean = code
       .replace(/^import '\.{1,2}\/[^']+\.js';\n/gm, "")
-      .replace(/^(.*)^(import [^;]+ from '\.\/encode\.js';\n)/ms, "$2$1");
+      .replace(/^(.*?)^(import [^;]+ from '\.\/encode\.js';\n|var \w+ = "[^\n]{1000,}";\n)/ms, "$2$1");
     return (await transform(lean, { minify: true, target: TARGET, legalComments: "none" })).code;
   },
 };
