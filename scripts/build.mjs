@@ -4,25 +4,28 @@ import process from "node:process";
 import asc from "assemblyscript/asc";
 import { bundleEntries, bundleTypes } from "./bundle.mjs";
 
-const WASM = ["decode", "tans", "encode", "entropy", "outliers", "slq", "calibrate"];
+/** Those that pages embed, as text, with and without SIMD. */
+const EMBEDDED = ["decode", "tans", "encode", "entropy", "outliers", "slq", "calibrate"];
+/** Those in the package as files. */
+const PACKAGED = ["decode", "tans", "encode", "coders", "slq", "calibrate"];
+
+async function compile(target, source = target) {
+  const options = ["--config", "asconfig.json", "--target", target];
+  const { error, stderr } = await asc.main([`assembly/${source}.ts`, ...options]);
+  const messages = stderr
+    .toString()
+    .replace(/^Last converge was suboptimal\.\s*$/gm, "")
+    .trim();
+  if (messages) console.error(messages);
+  if (error) throw error;
+}
+
 async function compileWasm() {
   await mkdir("build", { recursive: true });
-  for (const name of WASM) {
-    for (const target of [name, `${name}-scalar`]) {
-      const { error, stderr } = await asc.main([
-        `assembly/${name}.ts`,
-        "--config",
-        "asconfig.json",
-        "--target",
-        target,
-      ]);
-      const messages = stderr
-        .toString()
-        .replace(/^Last converge was suboptimal\.\s*$/gm, "")
-        .trim();
-      if (messages) console.error(messages);
-      if (error) throw error;
-    }
+  await compile("coders");
+  for (const name of EMBEDDED) {
+    await compile(name);
+    await compile(`${name}-scalar`, name);
     for (const kind of ["simd", "scalar"]) {
       await writeFile(`build/${name}.${kind}.wasm.txt`, textOf(await readFile(`build/${name}.${kind}.wasm`)));
     }
@@ -42,7 +45,7 @@ async function bundle() {
   await rm("dist", { recursive: true, force: true });
   await bundleEntries("dist");
   await chmod("dist/cli.js", 0o755);
-  for (const name of WASM) await cp(`build/${name}.simd.wasm`, `dist/${name}.simd.wasm`);
+  for (const name of PACKAGED) await cp(`build/${name}.simd.wasm`, `dist/${name}.simd.wasm`);
 }
 
 const steps = process.argv.slice(2);

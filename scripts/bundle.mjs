@@ -21,10 +21,18 @@ const ENTRIES = {
 const CLI = { cli: "src/cli/main.ts" };
 const WORKER = { "wlq-worker": "src/threads/worker.ts" };
 const TARGET = "es2022";
-/** What few compressions need, loaded when one does: a chunk for all of it, since files are to be few. */
-const LATER = /\/src\/(importance|rate-plan)\.ts$|^fflate$/;
-/** Loaded when they are wanted, each a chunk: most compressions need the entropy coder, but no look at a file. */
+/** Planning, loaded when it is wanted: a chunk for all of it, since files are to be few. */
+const PLANNING = /\/src\/(allocate|curve|level-plan|output-curve|power|rate-curve|rate-plan)\.ts$/;
+/** What few compressions need, loaded when one does: a chunk for all of it, with outliers. */
+const LATER = /\/src\/importance\.ts$|^fflate$/;
+/** Loaded when they are wanted: most compressions need the entropy coder, a chunk of its own, but no look at a file. */
 const CODERS = /\/(?:src|build)\/(?:wasm\/)?(entropy|outliers)\.(?:ts|simd\.wasm\.txt|scalar\.wasm\.txt)$/;
+/**
+ * The binaries that most load come before all code: the large one is a chunk that its users import first, the decoder's
+ * begins the first chunk of code. So gzip, which looks back 32 kB, finds what they have in common, and in the code what
+ * would otherwise lie on either side of them.
+ */
+const FIRST = { "encode.simd.wasm.txt": "encode", "decode.simd.wasm.txt": "common-decoder" };
 /** What engines without SIMD load, and which chunk has it. */
 const SCALAR = ".scalar.wasm.txt";
 const SCALARS = {
@@ -66,13 +74,16 @@ function usersOf(input) {
 function chunkNames(input, leadsToWasm) {
   const usersIn = usersOf(input);
   return (id, api) => {
-    if (LATER.test(id)) return "later";
+    if (PLANNING.test(id)) return "planning";
     const path = id.replace(WORKERD, "");
     const [, coder] = CODERS.exec(path) ?? [];
-    if (coder) return path === id ? coder : "workerd/shared-index";
+    if (coder && path !== id) return "workerd/shared-index";
+    if (coder === "outliers" || LATER.test(id)) return "later";
+    if (coder) return coder;
     if (id === NO_TEXT) return "workerd/shared-decoder";
     if (id.endsWith(SCALAR)) return SCALARS[basename(id, SCALAR)];
     if (id.endsWith("/exact.ts")) return "exact";
+    if (FIRST[basename(id)]) return FIRST[basename(id)];
     const [first, second] = usersIn(id, api);
     if (!second) return undefined;
     if (leadsToWasm(path)) return first.replace(/[a-z]+$/, "shared-$&");
@@ -114,7 +125,9 @@ const typescript = {
   },
   async renderChunk(code) {
     // nothing runs at import, so what is imported for nothing but that is not: a bundler would warn of each
-    const lean = code.replace(/^import '\.{1,2}\/[^']+\.js';\n/gm, "");
+    const lean = code
+      .replace(/^import '\.{1,2}\/[^']+\.js';\n/gm, "")
+      .replace(/^(.*?)^(import [^;]+ from '\.\/encode\.js';\n|var \w+ = "[^\n]{1000,}";\n)/ms, "$2$1");
     return (await transform(lean, { minify: true, target: TARGET, legalComments: "none" })).code;
   },
 };
@@ -138,7 +151,10 @@ const importWasm = (leadsToWasm) => ({
   async resolveId(source, importer, options) {
     if (!importer?.endsWith(WORKERD)) return source.endsWith(WORKERD) ? resolve(source) : null;
     if (source.endsWith(SCALAR)) return NO_TEXT;
-    if (source.endsWith(".wasm.txt")) return { id: `../${basename(source, ".txt")}`, external: "absolute" };
+    if (source.endsWith(".wasm.txt")) {
+      const file = basename(source, ".txt").replace(/^(entropy|outliers)\b/, "coders");
+      return { id: `../${file}`, external: "absolute" };
+    }
     const found = await this.resolve(source, importer.slice(0, -WORKERD.length), options);
     return found && !found.external && leadsToWasm(found.id) ? found.id + WORKERD : found;
   },

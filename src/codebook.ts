@@ -56,21 +56,6 @@ export function sqnrOf(signal: number, error: number): number | null {
   return error > 0 ? 10 * Math.log10(signal / error) : null;
 }
 
-/** signal / error where they are `db` apart, from basic operations alone: Math.pow differs between engines. */
-export function ratioOf(db: number): number {
-  let doublings = Math.floor(db / 3.0102999566398121);
-  const rest = ((db - doublings * 3.0102999566398121) * Math.LN10) / 10;
-  let term = 1;
-  let ratio = 1;
-  for (let n = 1; n < 24; n++) {
-    term *= rest / n;
-    ratio += term;
-  }
-  for (; doublings > 0; doublings--) ratio *= 2;
-  for (; doublings < 0; doublings++) ratio /= 2;
-  return ratio;
-}
-
 /** One codebook as it was found. */
 export interface Clustering {
   /** Ascending values. */

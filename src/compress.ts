@@ -24,7 +24,7 @@ import { instantiate, load } from "./wasm/kernel.ts";
 import { WorkScope } from "./wasm/scope.ts";
 import { loadWork } from "./wasm/work.ts";
 import { WeightReader, wholeTensor } from "./weights.ts";
-import { type Work, workOn } from "./work.ts";
+import { leave, type Work, workOn } from "./work.ts";
 
 /** How far an operation is. */
 export interface Progress {
@@ -156,7 +156,7 @@ async function run(
   const coded = new Map<string, Clustered>();
   const shifts = new Map<string, Float32Array>();
   for (const item of work) {
-    const { entry, plan, named } = item;
+    const { entry, plan } = item;
     checkAborted(signal);
     const count = countElements(entry.shape);
     progress("cluster", entry.name, 0);
@@ -194,13 +194,7 @@ async function run(
       }
       coded.set(entry.name, found);
     } catch (error) {
-      if (!(error instanceof WlqError) || error.code !== "non-finite") throw error;
-      if (named && nonFinite === "error") {
-        const advice = 'pass nonFinite: "keep" (--non-finite keep) to leave such tensors as they are';
-        throw new WlqError("non-finite", `tensor "${entry.name}": ${error.message}; ${advice}`, { tensor: entry.name });
-      }
-      kept.set(entry.name, "has a NaN or infinity");
-      warnings.push(`tensor "${entry.name}" is left as it is: ${error.message}`);
+      leave({ kept, warnings, nonFinite }, item, error);
       // writing it, and coding
       done += shrink ? 3 * count : count;
     }

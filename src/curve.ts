@@ -1,8 +1,14 @@
 // Curve: the error that every number of levels would leave in a tensor, from one look at its weights.
-import { type Atoms, runAtoms, SORT_LIMIT } from "./atoms.ts";
+import type { Atoms, runAtoms } from "./atoms.ts";
 import type { Grouping } from "./codebook.ts";
-import { groupLength, groupRun, type Passes, type Run, TILE } from "./passes.ts";
+import type { groupRun, Passes, Run } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
+
+/** What this file needs of others that it does not import, so that bundlers can keep it apart. */
+interface Library {
+  readonly groupRun: typeof groupRun;
+  readonly runAtoms: typeof runAtoms;
+}
 
 /** What levels would cost. */
 export interface Curve {
@@ -17,11 +23,12 @@ const CELLS = 2048;
 // Of a tensor with more groups so many, evenly spread, stand for all.
 const GROUPS = 96;
 
-/** The curve of a tensor with a codebook a group, at ascending numbers of `levels`. */
+/** The curve of a tensor with a codebook a group, at ascending numbers of `levels`; all of it is a run, `whole`. */
 export function* curveGroups(
+  library: Library,
   scope: EncodeScope,
+  { weights, importance }: Run,
   grouping: Grouping,
-  weighted: boolean,
   pins: readonly number[],
   levels: readonly number[],
 ): Passes<Curve> {
@@ -29,29 +36,25 @@ export function* curveGroups(
   let signal = 0;
   const errors = levels.map(() => 0);
   if (count === 0) return { signal, errors };
-  const mark = scope.mark();
-  const room = Math.min(TILE, Math.max(SORT_LIMIT, groupLength(grouping, 0)));
-  const weights = scope.reserve(room * 4);
-  const importance = weighted ? scope.reserve(room * 4) : 0;
   const some = Math.min(groups, GROUPS);
   let seen = 0;
   for (let i = 0; i < some; i++) {
     const g = some > 1 ? Math.floor((i * (groups - 1)) / (some - 1)) : 0;
-    const run = groupRun(scope, grouping, g, weights, importance);
-    const own = yield* curveRun(scope, run, pins, levels);
+    const run = library.groupRun(scope, grouping, g, weights, importance);
+    const own = yield* curveRun(library, scope, run, pins, levels);
     seen += run.count;
     signal += own.signal;
     own.errors.forEach((error, j) => {
       (errors[j] as number) += error;
     });
   }
-  scope.release(mark);
   const share = count / seen;
   return { signal: signal * share, errors: errors.map((error) => error * share) };
 }
 
 /** The curve of one run with one codebook. */
 export function* curveRun(
+  { runAtoms }: Pick<Library, "runAtoms">,
   scope: EncodeScope,
   run: Run,
   pins: readonly number[],

@@ -1,19 +1,17 @@
 // Output curve: what numbers of levels cost in a layer's output, over its power, so that layers compare.
 import type { OpenCalibration } from "./calibration.ts";
 import type { Curve } from "./curve.ts";
-import type { Model, TensorEntry } from "./formats/format.ts";
+import type { TensorEntry } from "./formats/format.ts";
 import type { QuantizePlan } from "./options.ts";
+import type { PlanTask } from "./plan-task.ts";
 import type { FloatDtype } from "./tensor.ts";
-import type { EncodeScope } from "./wasm/encode.ts";
-import { wholeTensor } from "./weights.ts";
 
 /**
  * The curve of a layer whose inputs calibration knows, its signal the layer's sensitivity; undefined for another. `shifts`
  * gets a place for what calibration will add to the outputs, which may take a bias of its own.
  */
 export async function outputCurve(
-  scope: EncodeScope,
-  model: Model,
+  { host, scope, model }: PlanTask,
   known: OpenCalibration,
   { name, shape, axis, dtype, byteLength, read }: TensorEntry,
   plan: QuantizePlan,
@@ -21,7 +19,7 @@ export async function outputCurve(
   shifts: Map<string, Float32Array>,
 ): Promise<Curve | undefined> {
   if (!known.knows(name, shape)) return undefined;
-  const weights = await wholeTensor(scope, { shape, byteLength, read }, dtype as FloatDtype);
+  const weights = await host.wholeTensor(scope, { shape, byteLength, read }, dtype as FloatDtype);
   const curve = await known.curve(name, weights, plan, model.shiftable?.(name) ?? false, levels);
   if (!curve) return undefined;
   if (curve.shifted) shifts.set(name, new Float32Array(shape[axis] ?? 0));

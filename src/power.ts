@@ -1,15 +1,15 @@
 // Power: the mean square of a tensor's weights, and what errors cost where each tensor's count by its own.
 import type { TensorEntry } from "./formats/format.ts";
 import type { ImportanceOf } from "./importance.ts";
-import { countElements, type FloatDtype } from "./tensor.ts";
+import type { PlanHost, PlanTask } from "./plan-task.ts";
+import type { FloatDtype } from "./tensor.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
-import { WeightReader } from "./weights.ts";
-import type { Work } from "./work.ts";
 
 const STAGE = 65536;
 
 /** The mean of importance times squared weight over the first `most` weights; values that are not finite count 0. */
 export async function meanSquare(
+  { countElements, WeightReader }: PlanHost,
   scope: EncodeScope,
   entry: TensorEntry,
   importance: ReturnType<ImportanceOf>,
@@ -42,15 +42,16 @@ export async function meanSquare(
 }
 
 /** Sensitivities over each tensor's own power: an error then counts by how large it is beside the tensor's weights. */
-export async function relativeTo(
-  scope: EncodeScope,
-  work: readonly Work[],
-  importance: ImportanceOf | undefined,
-  sensitivities: Readonly<Record<string, number>>,
-): Promise<Readonly<Record<string, number>>> {
+export async function relativeTo({
+  host,
+  scope,
+  work,
+  importance,
+  sensitivities,
+}: PlanTask): Promise<Readonly<Record<string, number>>> {
   const own: [string, number][] = [];
   for (const { entry } of work) {
-    const mean = await meanSquare(scope, entry, importance?.(entry));
+    const mean = await meanSquare(host, scope, entry, importance?.(entry));
     const s = sensitivities[entry.name] ?? 1;
     // zeros have no error
     own.push([entry.name, mean > 1e-300 && mean < 1e300 ? s / mean : s]);

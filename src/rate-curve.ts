@@ -1,13 +1,21 @@
 // Rate-curve: what a tensor, entropy-coded, takes and loses at several prices of a bit, from one look at its weights.
-import { runAtoms } from "./atoms.ts";
-import { groupingOf } from "./codebook.ts";
-import { EcsqCurve, type EcsqPoint } from "./ecsq.ts";
+import type { runAtoms } from "./atoms.ts";
+import type { groupingOf } from "./codebook.ts";
+import type { EcsqCurve, EcsqPoint } from "./ecsq.ts";
 import type { QuantizePlan } from "./options.ts";
-import { type Passes, wholeRun } from "./passes.ts";
-import { normalizedRun } from "./scale.ts";
+import type { Passes } from "./passes.ts";
+import type { codebookRun } from "./scale.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 const SCALE_BITS = 16;
+
+/** What this file needs of others that it does not import, so that bundlers can keep it apart. */
+interface Library {
+  readonly EcsqCurve: typeof EcsqCurve;
+  readonly codebookRun: typeof codebookRun;
+  readonly groupingOf: typeof groupingOf;
+  readonly runAtoms: typeof runAtoms;
+}
 
 /** Points of a tensor's curve, one for each of the `lambdas`. */
 export interface RatePoints {
@@ -18,17 +26,17 @@ export interface RatePoints {
 
 /** The points of a tensor with one codebook, with its first scales where it has some. */
 export function* pointsAt(
+  { EcsqCurve, codebookRun, groupingOf, runAtoms }: Library,
   scope: EncodeScope,
-  { shape, scale, axis, groupSize, levels, cluster }: QuantizePlan,
+  plan: QuantizePlan,
   lambdas: readonly number[],
   weighted: boolean,
 ): Passes<RatePoints> {
-  const grouping = groupingOf(scale === "none" ? "tensor" : scale, shape, axis, groupSize);
+  const { shape, scale, axis, groupSize, levels, cluster } = plan;
   const mark = scope.mark();
-  const whole = wholeRun(scope, grouping.count, weighted);
-  const run = scale === "none" ? whole : yield* normalizedRun(scope, whole, grouping);
+  const run = yield* codebookRun(scope, plan, weighted);
   const curve = new EcsqCurve(scope, yield* runAtoms(scope, run, levels, true), cluster);
-  const scales = scale === "none" ? 0 : SCALE_BITS * grouping.groups;
+  const scales = scale === "none" ? 0 : SCALE_BITS * groupingOf(scale, shape, axis, groupSize).groups;
   const points = lambdas.map((lambda) => {
     const { bits, error } = curve.empty ? { bits: 0, error: 0 } : curve.point(lambda);
     return { bits: bits + scales, error };

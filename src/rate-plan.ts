@@ -1,20 +1,11 @@
 // Rate-plan: the one price of a bit at which all tensors of a model, entropy-coded, have the size or the error wanted.
-import type { sqnrOf } from "./codebook.ts";
 import type { Clustered } from "./coded.ts";
-import type { cluster, fulfil, outputFiles } from "./compress.ts";
-import type { power2 } from "./ecsq.ts";
-import type { loadEntropyCoder } from "./entropy-coder.ts";
 import type { WlqError } from "./error.ts";
-import type { Model } from "./formats/format.ts";
-import type { ImportanceOf } from "./importance.ts";
-import type { segmentsByteLength } from "./io/segment.ts";
-import type { checkAborted } from "./io/sink.ts";
 import type { QuantizePlan } from "./options.ts";
-import type { Plan, PlannedTensor, PlanTarget } from "./plan.ts";
-import type { meanSquare } from "./power.ts";
-import type { pointsAt } from "./rate-curve.ts";
-import type { countElements } from "./tensor.ts";
-import type { EncodeScope } from "./wasm/encode.ts";
+import type { Plan, PlannedOptions, PlannedTensor, PlanTarget } from "./plan.ts";
+import type { PlanHost, PlanTask } from "./plan-task.ts";
+import { meanSquare } from "./power.ts";
+import { pointsAt } from "./rate-curve.ts";
 import type { Work } from "./work.ts";
 
 const DB_PER_BIT = 6.020599913279624;
@@ -27,39 +18,6 @@ const MOST_TRIALS = 16;
 const SAMPLE = 65536;
 // Prices at which curves are looked at: half a bit apart.
 const LOOKS = [0.25, 0.5, 1, 2, 4];
-
-/** What this file needs of others that it does not import, so that bundlers can keep it apart. */
-export interface RateHost {
-  readonly checkAborted: typeof checkAborted;
-  readonly cluster: typeof cluster;
-  readonly countElements: typeof countElements;
-  readonly fulfil: typeof fulfil;
-  readonly loadEntropyCoder: typeof loadEntropyCoder;
-  readonly meanSquare: typeof meanSquare;
-  readonly outputFiles: typeof outputFiles;
-  readonly pointsAt: typeof pointsAt;
-  readonly power2: typeof power2;
-  readonly segmentsByteLength: typeof segmentsByteLength;
-  readonly sqnrOf: typeof sqnrOf;
-  readonly WlqError: typeof WlqError;
-}
-
-/** What is to be planned. */
-export interface RateTask {
-  readonly host: RateHost;
-  readonly scope: EncodeScope;
-  readonly model: Model;
-  /** Loses tensors that are not finite, which `kept` gets. */
-  readonly work: Work[];
-  readonly kept: Map<string, string>;
-  readonly nonFinite: "error" | "keep";
-  readonly importance: ImportanceOf | undefined;
-  readonly sensitivities: Readonly<Record<string, number>>;
-  readonly warnings: string[];
-  readonly signal: AbortSignal | undefined;
-  /** `tensor` of some trial is next, of which `done` of `total` weights are through. */
-  tell(tensor: string, done: number, total: number): void;
-}
 
 /** What one price costs and loses. */
 interface Cost {
@@ -82,7 +40,7 @@ interface Trial extends Cost {
  * At the optimum a bit saves as much error in every tensor, so one price is all there is to choose. Sizes are those of the
  * codes, found by coding them, at every price that is tried: mostly one, since a look at all curves has found it nearly.
  */
-export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan> {
+export async function planRate(task: PlanTask, target: PlanTarget): Promise<Plan> {
   const { host } = task;
   const weights = task.work.reduce((sum, { entry }) => sum + host.countElements(entry.shape), 0);
   const start = await curvePrice(task, target, weights, await firstPrice(task, target, weights));
@@ -93,7 +51,7 @@ export async function planRate(task: RateTask, target: PlanTarget): Promise<Plan
 
 /** Prices, each nearer to the target than the one before, and the best that keeps it. */
 async function search(
-  task: RateTask,
+  task: PlanTask,
   target: PlanTarget,
   weights: number,
   start: number,
@@ -143,7 +101,7 @@ async function search(
  * Where the sum of all tensors' curves meets the target, about `price`: before the scales are fitted, so it is nearly the
  * price that is looked for, at a quarter of what a trial takes. Tensors with a codebook a channel or group have none.
  */
-async function curvePrice(task: RateTask, target: PlanTarget, weights: number, price: number): Promise<number> {
+async function curvePrice(task: PlanTask, target: PlanTarget, weights: number, price: number): Promise<number> {
   const { host, scope, model, work, importance, sensitivities, signal } = task;
   if (work.some(({ plan }) => plan.granularity !== "tensor")) return price;
   const plain = model.tensors.reduce((sum, t) => sum + t.byteLength, 0) - bytesOf(work);
@@ -155,14 +113,8 @@ async function curvePrice(task: RateTask, target: PlanTarget, weights: number, p
     const weigher = importance?.(entry);
     const lambdas = LOOKS.map((look) => lambdaOf(price * look, s));
     try {
-      const found = await host.fulfil(
-        scope,
-        entry,
-        plan,
-        weigher,
-        host.pointsAt(scope, plan, lambdas, !!weigher),
-        signal,
-      );
+      const passes = pointsAt(host, scope, plan, lambdas, !!weigher);
+      const found = await host.fulfil(scope, entry, plan, weigher, passes, signal);
       power += s * found.signal;
       found.points.forEach(({ bits, error }, i) => {
         const sum = sums[i] as { bits: number; error: number };
@@ -192,7 +144,7 @@ function rootOf([a = 0, b = 0, c = 0, d = 0, e = 0]: readonly number[]): number 
   return Number.isFinite(root) ? first + Math.max(-3, Math.min(3, root)) : 0;
 }
 
-function refusal(host: RateHost, target: PlanTarget, trials: readonly Trial[], weights: number): WlqError {
+function refusal(host: PlanHost, target: PlanTarget, trials: readonly Trial[], weights: number): WlqError {
   const text = (trial: Trial): string =>
     target.bytes !== undefined
       ? `${trial.bytes} bytes`
@@ -213,13 +165,13 @@ function refusal(host: RateHost, target: PlanTarget, trials: readonly Trial[], w
 }
 
 /** About the price at which a bell-shaped tensor has the bits that are wanted on average. */
-async function firstPrice(task: RateTask, target: PlanTarget, weights: number): Promise<number> {
+async function firstPrice(task: PlanTask, target: PlanTarget, weights: number): Promise<number> {
   const { host, scope, work, model, importance, sensitivities } = task;
   let logs = 0;
   let counted = 0;
   for (const { entry } of work) {
     const count = host.countElements(entry.shape);
-    const power = await host.meanSquare(scope, entry, importance?.(entry), SAMPLE);
+    const power = await meanSquare(host, scope, entry, importance?.(entry), SAMPLE);
     const mean = power * (sensitivities[entry.name] ?? 1);
     if (!(mean > 1e-300 && mean < 1e300)) continue;
     logs += count * scope.kernels.binaryLogarithm(mean);
@@ -237,7 +189,7 @@ function bytesOf(work: readonly Work[]): number {
   return work.reduce((sum, { entry }) => sum + entry.byteLength, 0);
 }
 
-async function tryPrice(task: RateTask, price: number, number: number, weights: number): Promise<Trial> {
+async function tryPrice(task: PlanTask, price: number, number: number, weights: number): Promise<Trial> {
   const { host, scope, model, work, importance, sensitivities, signal } = task;
   const coded = new Map<string, Clustered>();
   let error = 0;
@@ -254,7 +206,8 @@ async function tryPrice(task: RateTask, price: number, number: number, weights: 
     try {
       found = await host.cluster(scope, entry, atPrice(plan, lambdaOf(price, s)), importance?.(entry), signal);
     } catch (fault) {
-      leave(task, item, fault);
+      host.leave(task, item, fault);
+      work.splice(work.indexOf(item), 1);
       continue;
     }
     const { entropyCode } = await host.loadEntropyCoder();
@@ -271,18 +224,6 @@ async function tryPrice(task: RateTask, price: number, number: number, weights: 
   return { price, bytes: host.segmentsByteLength(main), bits, error, signal: total, coded, sizes };
 }
 
-/** Leaves a tensor that is not finite as it is, or throws. */
-function leave({ host, work, kept, warnings, nonFinite }: RateTask, item: Work, fault: unknown): void {
-  if (!(fault instanceof host.WlqError) || fault.code !== "non-finite") throw fault;
-  const { name } = item.entry;
-  if (item.named && nonFinite === "error") {
-    throw new host.WlqError("non-finite", `tensor "${name}": ${fault.message}`, { tensor: name });
-  }
-  work.splice(work.indexOf(item), 1);
-  kept.set(name, "has a NaN or infinity");
-  warnings.push(`tensor "${name}" is left as it is: ${fault.message}`);
-}
-
 function lambdaOf(price: number, sensitivity: number): number {
   return price / Math.max(sensitivity, 1e-30);
 }
@@ -292,7 +233,7 @@ function atPrice(plan: QuantizePlan, lambda: number): QuantizePlan {
 }
 
 function planOf(
-  { host, model, work, kept, sensitivities, warnings }: RateTask,
+  { host, model, work, kept, sensitivities, warnings }: PlanTask,
   target: PlanTarget,
   best: Trial,
   trials: readonly Trial[],
@@ -303,8 +244,6 @@ function planOf(
     const found = best.coded.get(name);
     const plan = planOfTensor.get(name);
     if (!found?.stats || !plan) return { name, dtype, shape, bytes: byteLength, kept: kept.get(name) ?? "" };
-    const { granularity, scale, axis, groupSize, cluster: how } = plan;
-    const by = scale === "none" ? granularity : scale;
     const { weighted } = found.stats;
     return {
       name,
@@ -316,11 +255,7 @@ function planOf(
         method: "ecsq",
         lambda: lambdaOf(best.price, sensitivities[name] ?? 1),
         levels: plan.levels,
-        granularity,
-        scale,
-        ...(by === "channel" ? { axis } : {}),
-        ...(by === "group" ? { groupSize } : {}),
-        ...(how.pins.length > 0 ? { pinZero: true } : {}),
+        ...sharing(plan),
       },
       sqnrDb: weighted ? weighted.sqnrDb : found.stats.sqnrDb,
     };
@@ -351,8 +286,20 @@ function planOf(
   };
 }
 
+/** Which weights share what, as options. */
+export function sharing({ granularity, scale, axis, groupSize, cluster }: QuantizePlan): PlannedOptions {
+  const by = scale === "none" ? granularity : scale;
+  return {
+    granularity,
+    scale,
+    ...(by === "channel" ? { axis } : {}),
+    ...(by === "group" ? { groupSize } : {}),
+    ...(cluster.pins.length > 0 ? { pinZero: true } : {}),
+  };
+}
+
 /** 2^x from exact operations and some that are the same everywhere. */
-function exp2({ power2 }: RateHost, x: number): number {
+function exp2({ power2 }: PlanHost, x: number): number {
   let y = power2(x - Math.trunc(x));
   for (let n = Math.min(1000, Math.trunc(Math.abs(x))); n > 0; n--) y = x > 0 ? y * 2 : y / 2;
   return y;

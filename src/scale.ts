@@ -1,9 +1,9 @@
 // Scale: factors per channel or group before one shared codebook, found in turns with it.
 import { clusterRun } from "./cluster.ts";
-import { type Clustering, type Grouping, MOST_GROUPS, runPlace } from "./codebook.ts";
+import { type Clustering, type Grouping, groupingOf, MOST_GROUPS, runPlace } from "./codebook.ts";
 import { WlqError } from "./error.ts";
-import type { ClusterOptions, RateTarget } from "./options.ts";
-import { eachTile, type Passes, type Run, TILE } from "./passes.ts";
+import type { ClusterOptions, QuantizePlan, RateTarget } from "./options.ts";
+import { eachTile, type Passes, type Run, TILE, wholeRun } from "./passes.ts";
 import type { EncodeScope } from "./wasm/encode.ts";
 
 /** A shared codebook and the scale values of its groups. */
@@ -44,10 +44,17 @@ export function* clusterScaled(
 }
 
 /**
- * The tensor as w / s by its first scales, each weight counting s^2 times its importance: for a look at what codebooks
- * would cost. Takes room that the caller releases.
+ * The tensor as one run, to look at what codebooks would cost: where it has scales as w / s by its first ones, each weight
+ * counting s^2 times its importance. Takes room that the caller releases.
  */
-export function* normalizedRun(scope: EncodeScope, whole: Run, grouping: Grouping): Passes<Run> {
+export function* codebookRun(
+  scope: EncodeScope,
+  { scale, shape, axis, groupSize }: QuantizePlan,
+  weighted: boolean,
+): Passes<Run> {
+  const grouping = groupingOf(scale === "none" ? "tensor" : scale, shape, axis, groupSize);
+  const whole = wholeRun(scope, grouping.count, weighted);
+  if (scale === "none") return whole;
   const fit = new ScaleFit(scope, whole, grouping, new Float32Array(grouping.groups));
   yield* fit.start();
   return fit.normalized();

@@ -63,16 +63,16 @@ function optionsFor(
   return merged;
 }
 
-/** What is to become of a tensor. */
+/** What is to become of a tensor; `fixed` where a rule says its levels. */
 export type Choice =
-  | { readonly quantize: true; readonly named: boolean; readonly options: TensorOptions }
+  | { readonly quantize: true; readonly named: boolean; readonly fixed: boolean; readonly options: TensorOptions }
   | { readonly quantize: false; readonly reason: string };
 
 /** The choice for one tensor. Throws `unsupported` where the user names one that cannot be quantized. */
 export function choose(entry: TensorEntry, options: SelectOptions): Choice {
   const { name, dtype, shape } = entry;
   const { include, exclude, minSize = COMPRESS_DEFAULTS.minSize, tensors = [], ...general } = options;
-  const rule = ruleFor(name, tensors);
+  const rule = tensors.findLast(({ match }) => test(match, name))?.options;
   if (exclude && test(exclude, name)) return { quantize: false, reason: "excluded" };
   const named = rule !== undefined || (include !== undefined && test(include, name));
   if (named) checkQuantizable(entry);
@@ -84,7 +84,8 @@ export function choose(entry: TensorEntry, options: SelectOptions): Choice {
     const count = countElements(shape, name);
     if (count < minSize) return { quantize: false, reason: `fewer than ${minSize} elements` };
   }
-  return { quantize: true, named, options: optionsFor(general, rule?.options, shape, entry.axis) };
+  const fixed = (rule?.levels ?? rule?.bits) !== undefined;
+  return { quantize: true, named, fixed, options: optionsFor(general, rule, shape, entry.axis) };
 }
 
 /** Throws `unsupported` for a tensor that is named to be quantized and cannot be. */
@@ -92,11 +93,6 @@ export function checkQuantizable({ name, dtype, keep }: TensorEntry): void {
   const reason = isFloatDtype(dtype) ? keep : `its dtype is ${dtype}`;
   if (reason === undefined) return;
   throw new WlqError("unsupported", `tensor "${name}" is named to be quantized, but ${reason}`, { tensor: name });
-}
-
-/** The last rule that matches. */
-export function ruleFor(name: string, rules: readonly TensorRule[]): TensorRule | undefined {
-  return rules.filter((rule) => test(rule.match, name)).at(-1);
 }
 
 // A regular expression with the g flag would remember where it was.

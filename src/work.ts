@@ -1,6 +1,7 @@
 // Work: which tensors of a model are quantized, and how: by options or by a plan.
 import type { OpenCalibration } from "./calibration.ts";
 import { roundFormat } from "./container/coding.ts";
+import { WlqError } from "./error.ts";
 import type { Model, TensorEntry } from "./formats/format.ts";
 import { planQuantize, type QuantizePlan } from "./options.ts";
 import { type Plan, planned } from "./plan.ts";
@@ -11,6 +12,8 @@ export interface Work {
   readonly entry: TensorEntry;
   readonly plan: QuantizePlan;
   readonly named: boolean;
+  /** Whether a rule says its levels. */
+  readonly fixed?: boolean;
   /** Share of its weights that are stored exactly. */
   readonly outliers?: number | undefined;
 }
@@ -33,10 +36,37 @@ export function workOn(
     const choice = choose(entry, select);
     if (choice.quantize) {
       const plan = planFor(entry, known ? withoutInputs(known, entry, choice.options, select.tensors) : choice.options);
-      work.push({ entry, plan, named: choice.named, outliers: choice.options.outliers });
+      const { named, fixed, options } = choice;
+      work.push({ entry, plan, named, fixed, outliers: options.outliers });
     } else kept.set(entry.name, choice.reason);
   }
   return { work, kept };
+}
+
+/**
+ * Leaves a tensor that is not finite as it is, which `kept` and `warnings` get; throws where the user named it, and what
+ * else went wrong.
+ */
+export function leave(
+  {
+    kept,
+    warnings,
+    nonFinite,
+  }: {
+    readonly kept: Map<string, string>;
+    readonly warnings: string[];
+    readonly nonFinite: "error" | "keep";
+  },
+  { entry: { name }, named }: Work,
+  fault: unknown,
+): void {
+  if (!(fault instanceof WlqError) || fault.code !== "non-finite") throw fault;
+  if (named && nonFinite === "error") {
+    const advice = 'pass nonFinite: "keep" (--non-finite keep) to leave such tensors as they are';
+    throw new WlqError("non-finite", `tensor "${name}": ${fault.message}; ${advice}`, { tensor: name });
+  }
+  kept.set(name, "has a NaN or infinity");
+  warnings.push(`tensor "${name}" is left as it is: ${fault.message}`);
 }
 
 function plannedWork(model: Model, plan: Plan): { work: Work[]; kept: Map<string, string> } {

@@ -108,7 +108,7 @@ describe("the packed files", () => {
     expect(outside.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
     const entries = MODULES.map((name) => name.slice(2) || "index").join("|");
     const built = new RegExp(
-      `^dist/(workerd/)?(cli|${entries}|wlq-worker|tans|entropy|outliers|exact|later|(scalar|common)-[a-z]+|shared(-[A-Za-z0-9_-]+)?)(\\.d\\.ts|\\.js)$|^dist/[a-z.]+\\.wasm$`,
+      `^dist/(workerd/)?(cli|${entries}|wlq-worker|tans|entropy|later|exact|planning|encode|(scalar|common)-[a-z]+|shared(-[A-Za-z0-9_-]+)?)(\\.d\\.ts|\\.js)$|^dist/[a-z.]+\\.wasm$`,
     );
     expect(packed.files.filter(({ path }) => path.startsWith("dist/") && !built.test(path))).toEqual([]);
   });
