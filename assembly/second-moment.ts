@@ -73,9 +73,7 @@ export function rankUpdates(sums: usize, panels: usize, count: usize, rows: usiz
   }
 }
 
-// Eight columns at `a` with eight at `b`.
-// @ts-ignore: decorator
-@inline
+// Eight columns at `a` with eight at `b`. Calls, since inlined the code would be there four times.
 function addTile(tile: usize, a: usize, b: usize, rows: usize): void {
   if (ASC_FEATURE_SIMD) {
     addHalfTile(tile, a, b, rows);
@@ -95,8 +93,6 @@ function addTile(tile: usize, a: usize, b: usize, rows: usize): void {
 }
 
 // Four columns at `a` with eight at `b`: eight vectors of sums stay in registers.
-// @ts-ignore: decorator
-@inline
 function addHalfTile(tile: usize, a: usize, b: usize, rows: usize): void {
   let s00 = f32x4.splat(0);
   let s01 = f32x4.splat(0);
