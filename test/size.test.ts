@@ -24,7 +24,7 @@ const LATER: Readonly<Record<string, { readonly name: string; readonly budget: n
 
 /** What `compress` and `plan` load when it is wanted. */
 const WANTED: typeof LATER = {
-  entropy: { name: "the entropy coder", budget: 3000 },
+  entropy: { name: "the entropy coder", budget: 3200 },
   planning: { name: "`plan`, when called", budget: 7700 },
   later: { name: "importance, outliers", budget: 6800 },
 };
