@@ -1,7 +1,7 @@
 // Compress from a stream to a stream: a safetensors model whose tensors are in memory one at a time.
 import { bitsForLevels, type Coding, packedBytes } from "./codebook.ts";
 import { type Clustered, codedSegment } from "./coded.ts";
-import { type CompressOptions, cluster, reportOf, tensorReport, withoutImportance } from "./compress.ts";
+import { type CompressOptions, cluster, reportOf, tensorReport } from "./compress.ts";
 import { isContainer } from "./container/coding.ts";
 import { oddness, readSafetensors } from "./container/safetensors.ts";
 import { containerSegments } from "./container/writer.ts";
@@ -11,7 +11,6 @@ import { safetensorsModel } from "./formats/safetensors.ts";
 import type { Inlet } from "./io/inlet.ts";
 import { type LazySegment, segmentChunks } from "./io/segment.ts";
 import { checkBuffer, type StreamPair, through } from "./io/through.ts";
-import { openImportance } from "./open.ts";
 import { oneOf } from "./options.ts";
 import type { Report } from "./report.ts";
 import { countElements, type FloatDtype } from "./tensor.ts";
@@ -20,7 +19,7 @@ import { loadWork } from "./wasm/work.ts";
 import { type Work, workOn } from "./work.ts";
 
 export interface CompressStreamOptions
-  extends Omit<CompressOptions, "to" | "formats" | "resolve" | "companion" | "nonFinite" | "entropy"> {
+  extends Omit<CompressOptions, "to" | "formats" | "resolve" | "companion" | "nonFinite" | "entropy" | "calibration"> {
   /** `container` (default) or `dense`. */
   readonly to?: "container" | "dense";
   /**
@@ -44,7 +43,7 @@ export interface CompressStream extends StreamPair {
  * @throws the streams fail with WlqError; RangeError and TypeError for wrong options
  */
 export function compressStream(options: CompressStreamOptions = {}): CompressStream {
-  for (const key of ["formats", "resolve", "companion", "nonFinite", "entropy"]) {
+  for (const key of ["formats", "resolve", "companion", "nonFinite", "entropy", "calibration"]) {
     if (key in options) throw new RangeError(`compressStream has no option ${key}: use compress with random access`);
   }
   const { to = "container" } = options;
@@ -83,17 +82,14 @@ async function* chunksOf(
 ): AsyncGenerator<Uint8Array, void, void> {
   const started = performance.now();
   if (!encodeBinary.ready) await loadWork(encodeBinary);
-  const { onProgress, signal, to, maxBuffer = 2 ** 29, importance: importanceSource, ...select } = options;
+  const { onProgress, signal, to, maxBuffer = 2 ** 29, ...select } = options;
   await checkStream(inlet, "compress");
   const header = await readSafetensors(inlet);
   if (isContainer(header)) {
     throw new WlqError("already-compressed", "this stream is a wlq container already: decompress it first");
   }
   const model = safetensorsModel(header, inlet);
-  const warnings: string[] = [];
-  const importance = importanceSource && (await openImportance(importanceSource, [], model));
-  const { work, kept } = workOn(model, select);
-  warnings.push(...withoutImportance(work, importance));
+  const { work, kept, importance, warnings } = await workOn(model, to, select);
   for (const { entry, plan, outliers } of work) {
     const late = outliers ? "outliers take bytes" : plan.cluster.method === "ecsq" && 'method "ecsq" finds levels';
     if (!late) continue;

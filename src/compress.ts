@@ -6,10 +6,10 @@ import { containerSegments } from "./container/writer.ts";
 import { loadEntropyCoder } from "./entropy-coder.ts";
 import { malformed, WlqError } from "./error.ts";
 import type { CodedTensor, Format, Model, OutputFiles, TensorEntry } from "./formats/format.ts";
-import type { ImportanceOf, ImportanceTensor } from "./importance.ts";
+import type { ImportanceTensor } from "./importance.ts";
 import { checkAborted, type Sink, type Writing, writeAll } from "./io/sink.ts";
 import { byteSource, type Resolve, type Source } from "./io/source.ts";
-import { openImportance, openModel } from "./open.ts";
+import { openModel } from "./open.ts";
 import { oneOf, type QuantizePlan } from "./options.ts";
 import type { Rest } from "./outliers.ts";
 import { importanceFault, type Passes } from "./passes.ts";
@@ -24,7 +24,7 @@ import { instantiate, load } from "./wasm/kernel.ts";
 import { WorkScope } from "./wasm/scope.ts";
 import { loadWork } from "./wasm/work.ts";
 import { WeightReader, wholeTensor } from "./weights.ts";
-import { leave, type Work, workOn } from "./work.ts";
+import { leave, workOn } from "./work.ts";
 
 /** How far an operation is. */
 export interface Progress {
@@ -113,25 +113,15 @@ async function run(
     to = options.plan?.to ?? "container",
     nonFinite = "error",
     companion,
-    importance: importanceSource,
-    calibration,
     threads,
     entropy = options.plan ? (options.plan.entropy ?? "none") : "auto",
     ...select
   } = options;
   oneOf("entropy", entropy, ["auto", "none"]);
-  if (importanceSource && calibration) throw new RangeError("importance and calibration exclude each other");
   const bytes = byteSource(source);
   const model = await openModel(bytes, formats, { resolve });
-  const known = await calibration?.open();
-  if (to === "onnx" && !model.inGraph) {
-    throw new WlqError("unsupported", `to "onnx" needs an ONNX model, this is ${model.format}`);
-  }
+  const { work, kept, known, importance, warnings } = await workOn(model, to, select, formats);
   const scope = encodeScope();
-  const warnings = [...model.warnings];
-  const importance = importanceSource && (await openImportance(importanceSource, formats, model));
-  const { work, kept } = workOn(model, select, known);
-  warnings.push(...withoutImportance(work, importance));
   const shrink = to === "container" && entropy === "auto";
   const total = (shrink ? 4 : 2) * work.reduce((sum, { entry }) => sum + countElements(entry.shape, entry.name), 0);
   let done = 0;
@@ -224,12 +214,6 @@ async function run(
   const tensors = model.tensors.map((entry) => tensorReport(entry, coded.get(entry.name), outputs, kept));
   const bytesIn = bytes.byteLength + (model.companionBytes ?? 0);
   return reportOf({ format: model.format, to, bytesIn, bytesOut, tensors, warnings }, started);
-}
-
-/** A warning for every tensor that the caller's importance leaves out. */
-export function withoutImportance(work: readonly Work[], importance: ImportanceOf | undefined): string[] {
-  const lacking = importance ? work.filter(({ entry }) => !importance(entry)) : [];
-  return lacking.map(({ entry }) => `tensor "${entry.name}" has no importance: all its weights count the same`);
 }
 
 type Totals = "ratio" | "weights" | "bitsPerWeight" | "entropyBits" | "sqnrDb" | "seconds";

@@ -1,10 +1,9 @@
 // Planner: bits where they matter. Opens a model and has it planned for a size or an error in all.
 import type { Calibration } from "./calibration.ts";
 import type { FileOptions } from "./compress.ts";
-import { withoutImportance } from "./compress.ts";
 import { WlqError } from "./error.ts";
 import { byteSource, type Source } from "./io/source.ts";
-import { openImportance, openModel } from "./open.ts";
+import { openModel } from "./open.ts";
 import { oneOf } from "./options.ts";
 import { kindOf, type Plan, type PlanTarget } from "./plan.ts";
 import { PLAN_HOST } from "./plan-host.ts";
@@ -51,21 +50,16 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
   const { sensitivities = {}, weighting = "absolute", nonFinite = "error" } = options;
   oneOf("weighting", weighting, ["absolute", "relative"]);
   const model = await openModel(byteSource(source), formats, { resolve });
-  if (to === "onnx" && !model.inGraph) {
-    throw new WlqError("unsupported", `to "onnx" needs an ONNX model, this is ${model.format}`);
-  }
   for (const [name, s] of Object.entries(sensitivities)) {
     if (!(s >= 0 && s < Number.POSITIVE_INFINITY)) throw new RangeError(`sensitivity of "${name}" is ${s}`);
     if (!model.tensors.some((t) => t.name === name)) {
       throw new WlqError("not-found", `sensitivities have the tensor "${name}", the model does not`, { tensor: name });
     }
   }
-  if (options.importance && options.calibration) throw new RangeError("importance and calibration exclude each other");
-  const known = await options.calibration?.open();
-  const importance = options.importance && (await openImportance(options.importance, formats, model));
   const select = selectOf(options);
   // the price of a bit is what is looked for
-  const { work, kept } = workOn(model, select.method === "ecsq" ? { ...select, lambda: 1 } : select, known);
+  const wanted = select.method === "ecsq" ? { ...select, lambda: 1 } : select;
+  const { work, kept, known, importance, warnings } = await workOn(model, to, wanted, formats);
   for (const { entry, outliers } of work) {
     if (outliers) throw new RangeError(`tensor "${entry.name}": a plan does not count outliers, got ${outliers}`);
   }
@@ -82,7 +76,7 @@ export async function plan(source: Source, target: PlanTarget, options: PlanOpti
     importance,
     sensitivities,
     weighting,
-    warnings: [...model.warnings, ...withoutImportance(work, importance)],
+    warnings,
     signal,
     tell: (tensor: string, done: number, total: number) => onProgress?.({ phase: "cluster", tensor, done, total }),
   };

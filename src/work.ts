@@ -1,8 +1,11 @@
 // Work: which tensors of a model are quantized, and how: by options or by a plan.
-import type { OpenCalibration } from "./calibration.ts";
+import type { Calibration, OpenCalibration } from "./calibration.ts";
 import { roundFormat } from "./container/coding.ts";
 import { WlqError } from "./error.ts";
-import type { Model, TensorEntry } from "./formats/format.ts";
+import type { Format, Model, TensorEntry } from "./formats/format.ts";
+import type { ImportanceOf } from "./importance.ts";
+import type { Source } from "./io/source.ts";
+import { openImportance } from "./open.ts";
 import { planQuantize, type QuantizePlan } from "./options.ts";
 import { type Plan, planned } from "./plan.ts";
 import { checkQuantizable, choose, type SelectOptions } from "./select.ts";
@@ -18,18 +21,46 @@ export interface Work {
   readonly outliers?: number | undefined;
 }
 
-/** What is to be quantized of a model, and how; and why the rest is not. */
-export function workOn(
+/** Options that say which tensors are quantized and how, and what is known of their weights. */
+export interface WorkOptions extends SelectOptions {
+  readonly plan?: Plan;
+  readonly calibration?: Calibration;
+  readonly importance?: Source;
+}
+
+/** What is to be quantized of a model, and how; why the rest is not; and what is known of the weights. */
+export async function workOn(
   model: Model,
-  { plan, ...select }: SelectOptions & { readonly plan?: Plan },
-  known?: OpenCalibration,
-): { work: Work[]; kept: Map<string, string> } {
-  if (plan) {
-    for (const [key, value] of Object.entries(select)) {
-      if (value !== undefined) throw new RangeError(`a plan says how tensors are quantized: give a plan or ${key}`);
-    }
-    return plannedWork(model, plan);
+  to: string,
+  { plan, calibration, importance: file, ...select }: WorkOptions,
+  formats: readonly Format[] = [],
+): Promise<{
+  readonly work: Work[];
+  readonly kept: Map<string, string>;
+  readonly known: OpenCalibration | undefined;
+  readonly importance: ImportanceOf | undefined;
+  readonly warnings: string[];
+}> {
+  if (file && calibration) throw new RangeError("importance and calibration exclude each other");
+  if (to === "onnx" && !model.inGraph) {
+    throw new WlqError("unsupported", `to "onnx" needs an ONNX model, this is ${model.format}`);
   }
+  const known = await calibration?.open();
+  const importance = file && (await openImportance(file, formats, model));
+  const { work, kept } = plan ? plannedWork(model, plan, select) : chosenWork(model, select, known);
+  const warnings = [...model.warnings];
+  for (const { entry } of importance ? work : []) {
+    if (importance?.(entry)) continue;
+    warnings.push(`tensor "${entry.name}" has no importance: all its weights count the same`);
+  }
+  return { work, kept, known, importance, warnings };
+}
+
+function chosenWork(
+  model: Model,
+  select: SelectOptions,
+  known: OpenCalibration | undefined,
+): { work: Work[]; kept: Map<string, string> } {
   const kept = new Map<string, string>();
   const work: Work[] = [];
   for (const entry of model.tensors) {
@@ -69,7 +100,10 @@ export function leave(
   warnings.push(`tensor "${name}" is left as it is: ${fault.message}`);
 }
 
-function plannedWork(model: Model, plan: Plan): { work: Work[]; kept: Map<string, string> } {
+function plannedWork(model: Model, plan: Plan, select: SelectOptions): { work: Work[]; kept: Map<string, string> } {
+  for (const [key, value] of Object.entries(select)) {
+    if (value !== undefined) throw new RangeError(`a plan says how tensors are quantized: give a plan or ${key}`);
+  }
   const { options, kept } = planned(model, plan);
   const work = model.tensors.flatMap((entry) => {
     const own = options.get(entry.name);

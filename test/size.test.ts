@@ -26,7 +26,7 @@ const LATER: Readonly<Record<string, { readonly name: string; readonly budget: n
 const WANTED: typeof LATER = {
   entropy: { name: "the entropy coder", budget: 3100 },
   planning: { name: "`plan`, when called", budget: 7700 },
-  later: { name: "importance, outliers", budget: 6800 },
+  later: { name: "importance, model graphs", budget: 6800 },
 };
 
 /**

@@ -283,7 +283,7 @@ describe("every failure ends both sides", () => {
     });
     expect(await failure(mixed(), compressStream({ maxBuffer: 10_240 + 24 }))).toBeUndefined();
     expect(await failure(mixed(), compressStream({ maxBuffer: 10_240 + 23 }))).toMatchObject({ code: "limit" });
-    for (const options of [{ formats: [onnx()] }, { nonFinite: "keep" }, { to: "onnx" }]) {
+    for (const options of [{ formats: [onnx()] }, { nonFinite: "keep" }, { to: "onnx" }, { calibration: undefined }]) {
       expect(() => compressStream(options as CompressStreamOptions)).toThrow(RangeError);
     }
     expect(await failure(mixed(), compressStream({ method: "ecsq", targetBits: 3 }))).toMatchObject({
