@@ -52,9 +52,9 @@ export interface CompressOptions extends SelectOptions, FileOptions {
   /** `container` (a safetensors file, default), `dense` (the input's format with quantized values), `onnx`; or the plan's. */
   readonly to?: "container" | "dense" | "onnx";
   /**
-   * How a container's codes are stored: `auto` entropy-codes those of every tensor that gets smaller by it, which reads
-   * weights two times more; `none` gives all codes of a tensor the same width. Default `auto`, or
-   * what the plan was made for.
+   * How a container's codes are stored: `auto` entropy-codes those of every tensor that gets smaller by it, which reads large
+   * tensors two times more, and deflates a model's graph; `none` gives all codes of a tensor the same width. Default `auto`,
+   * or what the plan was made for.
    */
   readonly entropy?: "auto" | "none";
   /**
@@ -283,7 +283,10 @@ export async function fulfil<Result>(
   }
 }
 
-/** Lays out an output, with `shrink` as small as can be. `sizes` gets what each coded tensor takes. Nothing is read or coded until its segments are. */
+/**
+ * Lays out an output. With `shrink`, what a container keeps of a model beside its tensors is deflated. `sizes` gets what each
+ * coded tensor takes. No weight is read or coded until its segments are.
+ */
 export async function outputFiles(
   scope: EncodeScope,
   model: Model,
