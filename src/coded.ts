@@ -14,6 +14,8 @@ import { WeightReader } from "./weights.ts";
 
 /** How the codes of one tensor are entropy-coded. */
 export interface EntropyCode extends EntropyData {
+  /** Its blocks, where they are held from when their sizes were found. */
+  readonly kept?: readonly Uint8Array[] | undefined;
   /** All that is stored, and zeros behind that make codebook, scales and codes a multiple of 8 together. */
   segment(scope: EncodeScope, clustered: Clustered, signal: AbortSignal | undefined, tell: Tell): LazySegment;
 }

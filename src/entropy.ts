@@ -89,7 +89,7 @@ export function entropyCoder({
 
   /**
    * The smallest entropy code of a tensor, its size exact; `undefined` where packed codes are not larger. A thread that
-   * looks at `part` of it gets the sums of all from `joined`.
+   * looks at `part` of it gets the sums of all from `joined`. What is kept: all blocks of a part, of others what fits.
    */
   async function entropyCode(
     scope: EncodeScope,
@@ -122,13 +122,14 @@ export function entropyCoder({
     }
     const found = new Float64Array(blocks);
     let block = stretch.start / TANS_BLOCK;
-    // a thread's blocks may be written by another
-    let kept: Uint8Array[] | undefined = part ? undefined : [];
+    let kept: Uint8Array[] | undefined = [];
     let left = owner.left;
-    for await (const bytes of entropyBlocks(scope, clustered, best, signal, tell, stretch, tiles)) {
+    // costs are known
+    const { start, end } = stretch;
+    for await (const bytes of entropyBlocks(scope, clustered, best, signal, tell, { start, end }, tiles)) {
       found[block++] = bytes.length;
       left -= bytes.length;
-      if (left < 0) kept = undefined;
+      if (left < 0 && !part) kept = undefined;
       kept?.push(bytes.slice());
     }
     const sizes = [...(await joined(found))];
@@ -141,13 +142,13 @@ export function entropyCoder({
     sizes.push((sizes.pop() as number) + padding);
     const tables = Uint8Array.from([...best.head, ...sizes.flatMap((n) => [n & 255, (n >> 8) & 255, n >> 16])]);
     const { join, shares } = best;
-    if (kept) owner.left = left;
+    if (kept && !part) owner.left = left;
     return codeOf({ join, shares, tables, byteLength }, kept);
   }
 
   /** An entropy code from what it is made of, and its blocks where they are at hand. */
   function codeOf(code: Code, kept?: readonly Uint8Array[]): EntropyCode {
-    return { ...code, segment: (...how) => entropySegment(code, kept, ...how) };
+    return { ...code, kept, segment: (...how) => entropySegment(code, kept, ...how) };
   }
 
   /** How often every symbol occurs, by the number of codes that make one: one, and as many as 256 symbols allow. */

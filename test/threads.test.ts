@@ -32,7 +32,7 @@ const BEGIN = `
   };
   // once a worker is there and has had some time to work
   const waitFor = (n, act) => {
-    if (workers[n]?.ready) setTimeout(() => act(workers[n]), 50);
+    if (workers[n]?.ready) setTimeout(() => act(workers[n]), 10);
     else setTimeout(waitFor, 5, n, act);
   };
   const hash = async (path, options) => {

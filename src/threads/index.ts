@@ -14,6 +14,8 @@ export type { Threads } from "../threads.ts";
 const PAYS = 1 << 21;
 // A tensor with more than this share of a worker's part is worked on by all of them together.
 const SPLIT = 0.25;
+// Blocks of so many weights, a byte each at most, are held here from when their sizes are known until they are written.
+const HELD = 80_000_000;
 // Weights coded as one task: a few megabytes of codes, or of values.
 const CODES = 4 * SPAN;
 const VALUES = SPAN;
@@ -71,6 +73,8 @@ class Workers implements Team {
   readonly #work: Map<string, { readonly work: ThreadWork; readonly found: Promise<Found> }> = new Map();
   readonly #items: Item[] = [];
   #pieces: Piece[] | undefined;
+  /** Weights whose blocks may still be held. */
+  #room = HELD;
   /** Pieces that are coded ahead, by their place. */
   readonly #ahead: Map<number, Promise<Coded>> = new Map();
 
@@ -97,17 +101,27 @@ class Workers implements Team {
   }
 
   #alone(work: ThreadWork, entropy: boolean): Promise<Found> {
-    return this.#crew.do({ find: { ...taskOf(work, entropy), share: undefined } }, readOf(work));
+    return this.#crew.do({ find: { ...this.#taskOf(work, entropy), share: undefined } }, readOf(work));
+  }
+
+  #taskOf(work: ThreadWork, entropy: boolean): Omit<FindTask, "share"> {
+    const count = countElements(work.entry.shape);
+    const blocks = entropy && count <= this.#room;
+    if (blocks) this.#room -= count;
+    return { tensor: tensorOf(work), plan: work.plan, entropy, blocks };
   }
 
   async #together(work: ThreadWork, entropy: boolean): Promise<Found> {
     const of = this.#crew.size;
     const meeting: Meeting = { size: of, failed: false, sums: [], after: [], done: [] };
+    const task = this.#taskOf(work, entropy);
     const all = Array.from({ length: of }, (_, rank) =>
-      this.#crew.do({ find: { ...taskOf(work, entropy), share: { rank, of } } }, readOf(work), meeting),
+      this.#crew.do({ find: { ...task, share: { rank, of } } }, readOf(work), meeting),
     );
-    const [first] = await Promise.allSettled(all);
-    if (first?.status === "fulfilled" && !meeting.failed) return first.value;
+    const parts = (await Promise.allSettled(all)).flatMap((one) => (one.status === "fulfilled" ? one.value : []));
+    const [first] = parts;
+    if (first && parts.length === of && !meeting.failed)
+      return { ...first, coded: parts.flatMap(({ coded }) => coded) };
     // one alone comes to the first fault, whoever met one now
     return this.#alone(work, entropy);
   }
@@ -128,8 +142,12 @@ class Workers implements Team {
 
   async *#codes(item: Item, kind: CodeKind): AsyncGenerator<CodesByThreads, void, void> {
     const step = kind === "dense" ? VALUES : CODES;
+    if (item.coded.length > 0) {
+      yield* item.coded;
+      return;
+    }
     // in the order in which tensors came, which is the output's
-    this.#pieces ??= this.#items.flatMap((one) => piecesOf(one, step));
+    this.#pieces ??= this.#items.flatMap((one) => (one.coded.length > 0 ? [] : piecesOf(one, step)));
     const pieces = this.#pieces;
     for (let at = pieces.findIndex((piece) => piece.item === item); pieces[at]?.item === item; at++) {
       for (const place of this.#ahead.keys()) if (place < at) this.#ahead.delete(place);
@@ -165,10 +183,6 @@ function tensorOf({ entry, importance }: ThreadWork): TensorData {
   // what fills stays here
   const file = place?.file === undefined ? undefined : { file: place.file, offset: place.offset };
   return { name, dtype: entry.dtype as FloatDtype, shape, byteLength, place: file, importance: of };
-}
-
-function taskOf(work: ThreadWork, entropy: boolean): Omit<FindTask, "share"> {
-  return { tensor: tensorOf(work), plan: work.plan, entropy };
 }
 
 function readOf({ entry, importance }: ThreadWork): Read {

@@ -23,6 +23,8 @@ export interface FindTask {
   readonly plan: QuantizePlan;
   readonly entropy: boolean;
   readonly share: { readonly rank: number; readonly of: number } | undefined;
+  /** Whether the coded blocks are wanted, too. */
+  readonly blocks: boolean;
 }
 
 /** Code the weights from `start` to `end`. */
@@ -38,6 +40,13 @@ export interface CodeTask {
 export interface Found {
   readonly coding: Coding;
   readonly code: EntropyData | undefined;
+  /** Blocks, stretch by stretch, where they were wanted and are smaller than packed codes. */
+  readonly coded: readonly CodedStretch[];
+}
+
+export interface CodedStretch extends Coded {
+  /** Weights. */
+  readonly count: number;
 }
 
 export interface Coded {

@@ -13,7 +13,17 @@ import type { EntropyData } from "../threads.ts";
 import type { EncodeKernels, EncodeScope } from "../wasm/encode.ts";
 import { instantiate } from "../wasm/kernel.ts";
 import { WorkScope } from "../wasm/scope.ts";
-import type { Coded, CodeTask, FindTask, Found, FromThread, Question, TensorData, ToThread } from "./messages.ts";
+import type {
+  Coded,
+  CodedStretch,
+  CodeTask,
+  FindTask,
+  Found,
+  FromThread,
+  Question,
+  TensorData,
+  ToThread,
+} from "./messages.ts";
 
 /** Serves tasks, one at a time. */
 export function serve(
@@ -92,17 +102,25 @@ function readerOf({ file, offset }: Place): Partial<Pick<TensorEntry, "read" | "
 }
 
 async function find(scope: ThreadScope, task: FindTask, ask: Ask): Promise<readonly [Found, ArrayBuffer[]]> {
-  const { plan, entropy, share: part } = task;
+  const { plan, entropy, blocks, share: part } = task;
   const { entry, importance } = readable(task.tensor, ask);
   scope.share = part && shareOf(part, ask);
   const clustered = await cluster(scope, entry, plan, importance, undefined);
-  if (!entropy) return [{ coding: clustered.coding, code: undefined }, []];
+  if (!entropy) return [{ coding: clustered.coding, code: undefined, coded: [] }, []];
   const count = countElements(entry.shape);
   const [start, end] = part ? rangeOf(Math.ceil(count / SPAN), part) : [0, count];
-  const stretch = part && { start: start * SPAN, end: Math.min(count, end * SPAN) };
+  const costs: Float64Array[] = [];
+  const stretch =
+    part || blocks
+      ? { start: part ? start * SPAN : 0, end: part ? Math.min(count, end * SPAN) : count, costs }
+      : undefined;
   const joined = part && ((own: Float64Array) => total(part, ask, [own]) as Promise<Float64Array>);
   const found = await coderOf(entropyCoder).entropyCode(scope, clustered, undefined, undefined, stretch, joined);
-  return [{ coding: clustered.coding, code: found && dataOf(found) }, []];
+  const coded: CodedStretch[] = [];
+  if (blocks && found?.kept) {
+    coded.push({ bytes: joinedBytes(found.kept), costs, count: stretch ? stretch.end - stretch.start : count });
+  }
+  return [{ coding: clustered.coding, code: found && dataOf(found), coded }, coded.map(({ bytes }) => bytes.buffer)];
 }
 
 /** The one scope of a thread. */
@@ -169,11 +187,16 @@ async function code(scope: EncodeScope, task: CodeTask, ask: Ask): Promise<reado
   } else {
     for await (const part of codedSegment(scope, clustered, kind, undefined, tell, stretch).chunks()) parts.push(part);
   }
+  const bytes = joinedBytes(parts);
+  return [{ bytes, costs }, [bytes.buffer]];
+}
+
+function joinedBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
     bytes.set(part, at);
     at += part.length;
   }
-  return [{ bytes, costs }, [bytes.buffer]];
+  return bytes;
 }
