@@ -40,6 +40,8 @@ export interface Pruning {
   readonly sparsity: Readonly<Record<string, number>>;
   /** Further than can be had for nothing, and not for longer: measured for what it costs, not held to "no loss". */
   readonly further?: boolean;
+  /** Trained ahead, both of pruning and of clustering. */
+  readonly ahead?: boolean;
 }
 
 /** One network and its training. */
@@ -78,6 +80,10 @@ export interface Method {
    * straight-through gradients. Ours, not the paper's.
    */
   readonly ahead?: boolean;
+  /** Trained ahead of pruning: what each of the first rounds sets to zero, by layer. */
+  readonly zeros?: readonly Readonly<Record<string, number>>[];
+  /** Trained ahead of a round that freezes all: that round gets the weights as they were rounded in training. */
+  readonly settle?: boolean;
   /** In place of the network's. */
   readonly teaching?: Teaching;
   /** A float network that is taught as the quantized ones are. */
@@ -202,17 +208,22 @@ export const FLOAT: Method = { name: "float", family: "float", levels: null, ini
 const FLOAT_TAUGHT: Method = { ...FLOAT, name: "float-taught", taught: true };
 export const FLOAT_LONG: Method = { ...FLOAT, name: "float-long", long: true };
 
-function pruned({ levels, parts, clusters, sparsity, further }: Pruning, long: boolean): Method {
+function pruned({ levels, parts, clusters, sparsity, further, ahead }: Pruning, long: boolean): Method {
+  const shares = Object.entries(sparsity).filter(([_, share]) => share > 0);
+  const zeros = parts.split(",").map((part) => {
+    return Object.fromEntries(shares.map(([layer, share]) => [`${layer}.weight`, share * (parseFloat(part) / 100)]));
+  });
   const rules = Object.entries(sparsity).flatMap(([layer, share]) => ["--layer", `${layer}=sparsity:${share}`]);
   return {
-    name: `prune-slq-${levels}`,
+    name: ahead ? `prune-slq-${levels}-ahead` : `prune-slq-${levels}`,
     family: "prune + SLQ",
     levels,
     init: [
       ...["--preset", "slq", "--levels", String(levels), "--schedule", clusters],
       ...["--prune", "0.9", "--prune-schedule", parts, ...rules],
     ],
-    byLoss: true,
+    byLoss: !ahead,
+    ...(ahead && { ahead, zeros, settle: true }),
     ...(long && { long }),
     ...(further && { further }),
   };
@@ -262,5 +273,6 @@ export function methodsOf(network: Network): Method[] {
 /** The methods of the short form. */
 export function quickMethods(): Method[] {
   const ahead = { order: AT_ONCE, teaching: { temperature: 1, labels: 0 } };
-  return [FLOAT, oneShot(5, "free"), slq(5), oneShot(3, "free"), mlqAhead(ahead, false)];
+  const pruning = { levels: 9, parts: "100%", clusters: "9", sparsity: { fc1: 0.85, fc2: 0.8, fc3: 0.5 }, ahead: true };
+  return [FLOAT, oneShot(5, "free"), slq(5), oneShot(3, "free"), mlqAhead(ahead, false), pruned(pruning, false)];
 }
