@@ -62,7 +62,8 @@ function retrainingOf(network: Network, method: Method): Retraining {
   const retraining = (method.long && network.longRetrain) || network.retrain;
   const { teaching, ...labels } = retraining;
   if (method.family === "float" && !method.taught) return labels;
-  return method.teaching ? { ...retraining, teaching: method.teaching } : retraining;
+  const { teaching: own, decay } = method;
+  return { ...retraining, ...(own && { teaching: own }), ...(decay && { decay }) };
 }
 
 /** The trained float network that all methods of a seed start from. */
