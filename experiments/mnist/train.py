@@ -7,7 +7,8 @@
 
 training: epochs (may be a fraction), rate, decay, batches (the seed of their order); and, if given, images (the first so
 many), shift (pixels that they are moved by at most), teacher (a MODEL whose answers are the targets), temperature, labels,
-ahead (a PROBE: the layers that freeze next are trained as they will be, see Ahead).
+ahead (a PROBE: the layers that freeze next are trained as they will be, see Ahead), zeros (by layer, the share that is pruned
+next: trained without it, see Ahead), settle (the layers that were trained ahead are saved as they were seen).
 Arguments: the network, and the folder of the IDX files. The last 5 000 training images are for validation only.
 """
 import json
@@ -101,7 +102,8 @@ def train(network, tensors, masks, data, command):
     each = count // BATCH
     steps = round(command["epochs"] * each)
     decay = np.float32(command["decay"])
-    ahead = Ahead(tensors, masks, safetensors.load(command["ahead"])[0] if "ahead" in command else {})
+    probe = safetensors.load(command["ahead"])[0] if "ahead" in command else {}
+    ahead = Ahead(tensors, masks, probe, command.get("zeros", {}))
     for step in range(steps):
         at = step % each
         if at == 0:
@@ -111,7 +113,7 @@ def train(network, tensors, masks, data, command):
         way = ways[batch]
         slope = Slope(truth[batch], None if taught is None else taught[batch, way], command)
         now = np.float32(command["rate"] * 0.5 * (1 + np.cos(np.pi * step / steps)))
-        for name, gradient in network.gradients(ahead.seen(step), images.batch(batch, way), slope).items():
+        for name, gradient in network.gradients(ahead.seen(step, steps), images.batch(batch, way), slope).items():
             weights, v = tensors[name], velocity[name]
             v *= MOMENTUM
             v += gradient
@@ -121,37 +123,60 @@ def train(network, tensors, masks, data, command):
             if name in masks:
                 update *= masks[name]
             weights -= update
+    if command.get("settle"):
+        tensors.update({name: ahead.rounded(name) for name in ahead.codebooks})
 
 
 class Ahead:
     """Straight-through rounding of the layers that freeze next: the loss sees their weights as the nearest value of the
     coming codebook, and its gradient moves the weights behind. Free values follow the mean of their weights; frozen
-    ones stay."""
+    ones stay. Where pruning is next, the loss sees the smallest weights as zero, and any of them may grow again; their
+    share grows to the coming one, fast and then slowly (Zhu and Gupta, 2017), in the first half of the steps."""
 
-    EVERY = 50  # steps between two looks at the means
+    EVERY = 50  # steps between two looks at the means, and at which weights are the smallest
 
-    def __init__(self, tensors, masks, probe):
+    def __init__(self, tensors, masks, probe, zeros):
         self.tensors = tensors
         self.codebooks = {name[: -len(".codebook")]: v for name, v in probe.items() if name.endswith(".codebook")}
+        # zero is there because it is to stay
         self.fixed = {
-            name: np.isin(values, tensors[name][masks[name] == 0]) for name, values in self.codebooks.items()
+            name: np.isin(values, tensors[name][masks[name] == 0]) | (values == 0)
+            for name, values in self.codebooks.items()
         }
+        self.free = {name: masks[name] != 0 for name in self.codebooks}
+        self.zeros = zeros
+        self.limits = {}
 
-    def seen(self, step):
-        """All tensors, those layers rounded."""
-        if not self.codebooks:
-            return self.tensors
+    def seen(self, step, steps):
+        """All tensors, those layers rounded or pruned."""
         if step % self.EVERY == 0:
             for name in self.codebooks:
                 self.centre(name)
-        return {**self.tensors, **{name: self.rounded(name) for name in self.codebooks}}
+            part = 1 - max(0, 1 - 2 * step / steps) ** 3
+            for name, share in self.zeros.items():
+                magnitudes = np.abs(self.tensors[name]).ravel()
+                last = max(0, int(np.ceil(part * share * len(magnitudes))) - 1)
+                self.limits[name] = np.partition(magnitudes, last)[last]
+        return {
+            **self.tensors,
+            **{name: self.rounded(name) for name in self.codebooks},
+            **{name: self.pruned(name) for name in self.zeros},
+        }
 
     def rounded(self, name):
-        weights, values = self.tensors[name], self.codebooks[name]
-        result = np.full_like(weights, values[0])
+        """Frozen weights are what they will be."""
+        weights, values, free = self.tensors[name], self.codebooks[name], self.free[name]
+        moving = weights[free]
+        nearest = np.full_like(moving, values[0])
         for low, high in zip(values, values[1:]):
-            np.copyto(result, high, where=weights > (low + high) / 2)
+            np.copyto(nearest, high, where=moving > (low + high) / 2)
+        result = weights.copy()
+        result[free] = nearest
         return result
+
+    def pruned(self, name):
+        weights = self.tensors[name]
+        return np.where(np.abs(weights) > self.limits[name], weights, np.float32(0))
 
     def centre(self, name):
         weights, values = self.tensors[name].ravel(), self.codebooks[name]

@@ -27,6 +27,10 @@ export type Command =
       readonly teacher?: string;
       /** A probe: the layers that freeze next are trained as they will be rounded. */
       readonly ahead?: string;
+      /** The share of each layer that is pruned next: it is trained without. */
+      readonly zeros?: Readonly<Record<string, number>>;
+      /** Layers that were trained ahead are handed on as the loss saw them: their next round freezes them whole. */
+      readonly settle?: boolean;
     } & Training &
       Partial<Teaching>)
   | {

@@ -136,6 +136,36 @@ describe.runIf(ready)("the short form", () => {
     expect(own?.epochs).toBe(methods.find(({ name }) => name === "float")?.epochs);
   });
 
+  test("trained ahead of pruning, what will be zero goes on to move, and in the end little more is zero", async () => {
+    const folder = folderOf("prune-slq-9-ahead");
+    const first = await readTensors(join(folder, "state0.safetensors"));
+    const ahead = await readTensors(join(folder, "trained0.safetensors"));
+    const pruned = await readTensors(join(folder, "state1.safetensors"));
+    const rounded = await readTensors(join(folder, "trained1.safetensors"));
+    const end = await readTensors(join(folder, "result.safetensors"));
+    const zeros = (values: Float32Array): number => values.filter((x) => x === 0).length / values.length;
+    for (const [layer, sparsity] of Object.entries({ fc1: 0.85, fc2: 0.8, fc3: 0.5 })) {
+      const [base, before, after, last] = [first, ahead, pruned, end].map(
+        (tensors) => tensors.get(`${layer}.weight`) as Float32Array,
+      ) as [Float32Array, Float32Array, Float32Array, Float32Array];
+      expect(zeros(after), layer).toBeCloseTo(sparsity, 2);
+      const moved = before.filter((x, i) => after[i] === 0 && x !== base[i]).length;
+      expect(moved / before.length, layer).toBeGreaterThan(0.9 * sparsity);
+      expect(
+        last.every((x, i) => after[i] !== 0 || x === 0),
+        layer,
+      ).toBe(true);
+      expect(zeros(last), layer).toBeLessThan(sparsity + 0.05);
+      // the last round changes nothing: it finds the values that training rounded to
+      expect(bitsOf(last), layer).toEqual(bitsOf(rounded.get(`${layer}.weight`) as Float32Array));
+      expect(new Set(last).size, layer).toBeLessThanOrEqual(9);
+    }
+    const methods = results.networks[0]?.methods ?? [];
+    const own = methods.find(({ name }) => name === "prune-slq-9-ahead");
+    expect(own?.error).toBeLessThan(methods.find(({ name }) => name === "one-shot-free-5")?.error as number);
+    expect(own?.epochs).toBe(methods.find(({ name }) => name === "float")?.epochs);
+  });
+
   test("a run that was interrupted goes on to the same figures", () => {
     const before = readFileSync(join(out, "mnist.json"), "utf8");
     const folder = folderOf("slq-5");
