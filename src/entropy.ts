@@ -89,7 +89,8 @@ export function entropyCoder({
 
   /**
    * The smallest entropy code of a tensor, its size exact; `undefined` where packed codes are not larger. A thread that
-   * looks at `part` of it gets the sums of all from `joined`. What is kept: all blocks of a part, of others what fits.
+   * looks at `part` of it gets the sums of all from `joined`. What is kept: of a part whose costs are wanted all blocks, of
+   * another part none, of a whole tensor what fits.
    */
   async function entropyCode(
     scope: EncodeScope,
@@ -122,7 +123,7 @@ export function entropyCoder({
     }
     const found = new Float64Array(blocks);
     let block = stretch.start / TANS_BLOCK;
-    let kept: Uint8Array[] | undefined = [];
+    let kept: Uint8Array[] | undefined = part && !part.costs ? undefined : [];
     let left = owner.left;
     // costs are known
     const { start, end } = stretch;

@@ -89,6 +89,8 @@ describe("a stream from a stranger", () => {
     ["deflate/67108865", "limit"],
     ["deflate/1e99", "unsupported"],
     ["deflate/-", "unsupported"],
+    ["deflate/-5", "unsupported"],
+    ["deflate/", "unsupported"],
     ["brotli/5", "unsupported"],
   ])("%s is refused: %s", (coding, code) => {
     expect(() => inflatedBytes(coding)).toThrow(expect.objectContaining({ code }));

@@ -35,7 +35,8 @@ export async function deflated(content: readonly Segment[]): Promise<StoredSkele
 /** Bytes of the skeleton that is stored so; `undefined` where it is stored as it is. Throws `unsupported` and `limit`. */
 export function inflatedBytes(coding: string | undefined): number | undefined {
   if (coding === undefined) return undefined;
-  const byteLength = coding.startsWith(DEFLATE) ? Number(coding.slice(DEFLATE.length)) : Number.NaN;
+  const digits = coding.startsWith(DEFLATE) ? coding.slice(DEFLATE.length) : "";
+  const byteLength = /^\d+$/.test(digits) ? Number(digits) : Number.NaN;
   if (!Number.isSafeInteger(byteLength)) throw new WlqError("unsupported", `the model is stored as "${coding}"`);
   if (byteLength <= MOST_INFLATED) return byteLength;
   throw new WlqError("limit", `the model has ${byteLength} bytes without its tensors, ${MOST_INFLATED} are the most`);

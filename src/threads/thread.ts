@@ -108,18 +108,13 @@ async function find(scope: ThreadScope, task: FindTask, ask: Ask): Promise<reado
   const clustered = await cluster(scope, entry, plan, importance, undefined);
   if (!entropy) return [{ coding: clustered.coding, code: undefined, coded: [] }, []];
   const count = countElements(entry.shape);
-  const [start, end] = part ? rangeOf(Math.ceil(count / SPAN), part) : [0, count];
+  const [start, end] = rangeOf(Math.ceil(count / SPAN), part ?? { rank: 0, of: 1 });
   const costs: Float64Array[] = [];
-  const stretch =
-    part || blocks
-      ? { start: part ? start * SPAN : 0, end: part ? Math.min(count, end * SPAN) : count, costs }
-      : undefined;
+  const stretch = { start: start * SPAN, end: Math.min(count, end * SPAN), ...(blocks && { costs }) };
   const joined = part && ((own: Float64Array) => total(part, ask, [own]) as Promise<Float64Array>);
   const found = await coderOf(entropyCoder).entropyCode(scope, clustered, undefined, undefined, stretch, joined);
   const coded: CodedStretch[] = [];
-  if (blocks && found?.kept) {
-    coded.push({ bytes: joinedBytes(found.kept), costs, count: stretch ? stretch.end - stretch.start : count });
-  }
+  if (found?.kept) coded.push({ bytes: joinedBytes(found.kept), costs, count: stretch.end - stretch.start });
   return [{ coding: clustered.coding, code: found && dataOf(found), coded }, coded.map(({ bytes }) => bytes.buffer)];
 }
 
